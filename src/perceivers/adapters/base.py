@@ -1,0 +1,197 @@
+"""The contracts of the parts that a modality brings: input side, query side, output side.
+
+Each part is a frozen config (a `Variant`, so that it registers itself by being written) whose
+`build` makes the module. Nothing above this room knows any modality by name.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from perceivers.config import Variant
+
+Batch = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What an input side makes of a batch.
+
+    Args:
+        values: What the encoder reads: content and positions, (B, M, C).
+        keep_mask: (B, M), `True` = attend; `None` keeps everything.
+        content: The features without positions, (B, M, E).
+        grid_shape: The grid that the M elements form, e.g. (height, width).
+    """
+
+    values: Float[Tensor, "B M C"]
+    keep_mask: Bool[Tensor, "B M"] | None
+    content: Float[Tensor, "B M E"]
+    grid_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What to ask of the latents.
+
+    Args:
+        values: One row a wanted output, (B, O, F).
+        keep_mask: (B, O), `False` rows read nothing; `None` keeps everything.
+    """
+
+    values: Float[Tensor, "B O F"]
+    keep_mask: Bool[Tensor, "B O"] | None = None
+
+
+class InputAdapter(nn.Module, ABC):
+    """Input side: raw batch -> `Tokens`. `num_channels` is the width C of the tokens."""
+
+    num_channels: int
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Tokens:
+        """Read this modality's entries of `batch`."""
+
+    @abstractmethod
+    def example_batch(self, batch_size: int) -> dict[str, Any]:
+        """Return a random batch of the right form, for tests, plans, benchmarks and export."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputConfig(Variant, ABC):
+    """Config of an input side."""
+
+    @abstractmethod
+    def build(self) -> InputAdapter:
+        """Make the module."""
+
+    @classmethod
+    @abstractmethod
+    def example(cls) -> "InputConfig":
+        """Return a tiny config of this kind; contract tests walk all kinds."""
+
+
+class QueryAdapter(nn.Module, ABC):
+    """Query side: which outputs to ask for -> `Queries`. `num_channels` is their width F."""
+
+    num_channels: int
+
+    @abstractmethod
+    def forward(self, tokens: Tokens, where: Any = None) -> Queries:
+        """Return the queries for `where`, or for all outputs.
+
+        Args:
+            tokens: What was read; some queries are made from it.
+            where: Indices into the row-major outputs, (K,) for all rows or (B, K) row by row.
+        """
+
+    @abstractmethod
+    def output_grid(self, tokens: Tokens) -> tuple[int, ...]:
+        """Return the grid that all outputs together form; its product is their number O."""
+
+    def split(self, tokens: Tokens, where: Any, chunk_size: int) -> Iterator[Any]:
+        """Yield `where`, or all outputs, in pieces of at most `chunk_size`."""
+        if where is None:
+            count = int(torch.Size(self.output_grid(tokens)).numel())
+            where = torch.arange(count, device=tokens.values.device)
+        yield from where.split(chunk_size, dim=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryConfig(Variant, ABC):
+    """Config of a query side."""
+
+    @abstractmethod
+    def build(self, inputs: InputAdapter) -> QueryAdapter:
+        """Make the module; some queries share the form of the inputs."""
+
+    @classmethod
+    @abstractmethod
+    def example(cls) -> "QueryConfig":
+        """Return a tiny config of this kind."""
+
+    @classmethod
+    def example_input(cls) -> InputConfig | None:
+        """Return the input side that this kind needs, or `None` when any will do."""
+        return None
+
+
+class OutputAdapter(nn.Module, ABC):
+    """Output side: decoded rows -> this modality's outputs, each row on its own."""
+
+    @abstractmethod
+    def forward(self, decoded: Float[Tensor, "B O F"], where: Any = None) -> Any:
+        """Turn decoded rows into outputs; `where` says which they are, as it was given to the queries."""
+
+    def join(self, pieces: list[Any]) -> Any:
+        """Put together outputs that were asked for in pieces."""
+        return torch.cat(pieces, dim=1)
+
+    def arrange(self, outputs: Any, grid: tuple[int, ...]) -> Any:
+        """Give the form of the modality to outputs that are complete, e.g. (B, H, W, E)."""
+        return outputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputConfig(Variant, ABC):
+    """Config of an output side."""
+
+    @abstractmethod
+    def build(self, num_channels: int, inputs: InputAdapter) -> OutputAdapter:
+        """Make the module.
+
+        Args:
+            num_channels: Width of the decoded rows.
+            inputs: The input side, for outputs that share weights with it.
+        """
+
+    @classmethod
+    @abstractmethod
+    def example(cls) -> "OutputConfig":
+        """Return a tiny config of this kind."""
+
+    @classmethod
+    def example_input(cls) -> InputConfig | None:
+        """Return the input side that this kind needs, or `None` when any will do."""
+        return None
+
+    @classmethod
+    def example_queries(cls) -> QueryConfig | None:
+        """Return the query side that this kind needs, or `None` when any will do."""
+        return None
+
+
+def batch_entry(batch: Batch, key: str) -> Any:
+    """Return `batch[key]`.
+
+    Raises:
+        ValueError: The batch has no such entry.
+    """
+    if key not in batch:
+        raise ValueError(f"the batch has no '{key}'; it has {sorted(batch)}")
+    return batch[key]
+
+
+def take_rows(
+    rows: Float[Tensor, "O F"] | Float[Tensor, "B O F"], where: Int[Tensor, "K"] | Int[Tensor, "B K"], batch_size: int
+) -> Float[Tensor, "B K F"]:
+    """Return the rows that `where` names, for each element of the batch.
+
+    Raises:
+        ValueError: An index is outside the rows, or `where` does not fit the batch.
+    """
+    count = rows.shape[-2]
+    if where.dim() == 2 and len(where) != batch_size:
+        raise ValueError(f"where has {len(where)} rows, but the batch has {batch_size}")
+    if not torch.compiler.is_compiling() and where.numel():
+        low, high = int(where.min()), int(where.max())
+        if low < 0 or high >= count:
+            raise ValueError(f"where asks for output {low if low < 0 else high}; outputs run from 0 to {count - 1}")
+    if rows.dim() == 2:
+        return rows[where].expand(batch_size, -1, -1)
+    return torch.take_along_dim(rows, where.expand(batch_size, -1)[..., None], dim=1)

@@ -1,0 +1,29 @@
+"""Attention, multi-layer perceptrons and positions: the mathematics, free of any modality."""
+
+from perceivers.nn.attention import MLP, Attention, CrossAttention, SelfAttention, attend, attention_weights
+from perceivers.nn.maps import AttentionMaps, record_attention
+from perceivers.nn.positions import (
+    FourierPositionConfig,
+    LearnedPositionConfig,
+    PositionConfig,
+    Positions,
+    fourier_features,
+    grid_positions,
+)
+
+__all__ = [
+    "MLP",
+    "Attention",
+    "AttentionMaps",
+    "CrossAttention",
+    "FourierPositionConfig",
+    "LearnedPositionConfig",
+    "PositionConfig",
+    "Positions",
+    "SelfAttention",
+    "attend",
+    "attention_weights",
+    "fourier_features",
+    "grid_positions",
+    "record_attention",
+]

@@ -1,0 +1,299 @@
+"""Attention as in Perceiver IO (arXiv:2107.14795, section 3.1 and appendix E).
+
+All attention of the library goes through `attend`. Shapes use the paper's letters: `B` batch,
+`O` queries, `M` attended elements, `H` heads.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from perceivers.nn.init import scaled_linear
+
+Activation = Literal["gelu_tanh", "gelu_erf"]
+# The original uses the tanh approximation; ports exist that were trained with the exact form.
+_APPROXIMATE = {"gelu_tanh": "tanh", "gelu_erf": "none"}
+
+LAYER_NORM_EPS = 1e-5
+
+
+def attend(
+    q: Float[Tensor, "B H O K"],
+    k: Float[Tensor, "B H M K"],
+    v: Float[Tensor, "B H M V"],
+    keep_mask: Bool[Tensor, "B #O #M"] | None = None,
+    dropout: float = 0.0,
+) -> Float[Tensor, "B H O V"]:
+    """Scaled dot-product attention on PyTorch's fused kernels.
+
+    Args:
+        q: Queries, one row a head.
+        k: Keys.
+        v: Values.
+        keep_mask: `True` = attend. `(B, 1, M)` hides inputs, `(B, O, 1)` hides queries.
+        dropout: Probability of dropping an attention weight.
+
+    Returns:
+        One row a query. A query that may attend to nothing gets zeros, as in the original.
+    """
+    if keep_mask is None:
+        return functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+    nothing = ~keep_mask.any(dim=-1, keepdim=True)  # (B, O | 1, 1)
+    kernel_mask = None
+    if keep_mask.shape[-1] == k.shape[-2] and k.shape[-2] > 1:
+        # Rows without any key would be NaN in the kernel: they attend to all here, and are wiped below.
+        kernel_mask = (keep_mask | nothing)[:, None]
+    out = functional.scaled_dot_product_attention(q, k, v, attn_mask=kernel_mask, dropout_p=dropout)
+    return out.masked_fill(nothing[:, None], 0.0)
+
+
+def attention_weights(
+    q: Float[Tensor, "B H O K"],
+    k: Float[Tensor, "B H M K"],
+    keep_mask: Bool[Tensor, "B #O #M"] | None = None,
+) -> Float[Tensor, "B H O M"]:
+    """Return the attention matrix, written out plainly: the reference for `attend`, and the source of maps.
+
+    `attention_weights(q, k, keep_mask) @ v` equals `attend(q, k, v, keep_mask)`.
+    """
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    if keep_mask is None:
+        return scores.softmax(dim=-1)
+    keep = keep_mask[:, None]
+    lowest = torch.finfo(scores.dtype).min
+    weights = scores.masked_fill(~keep, lowest).softmax(dim=-1)
+    return weights.masked_fill(~keep, 0.0)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with query/key and value widths apart from the model's width.
+
+    Args:
+        q_channels: Width of the query side.
+        kv_channels: Width of the attended side.
+        qk_channels: Width in which queries and keys meet, over all heads.
+        v_channels: Width of the values, over all heads.
+        output_channels: Width of the result.
+        num_heads: Number of heads; must divide `qk_channels` and `v_channels`.
+        dropout: Probability of dropping an attention weight while training.
+        init_scale: Scale of the variance-scaling initialiser.
+
+    Raises:
+        ValueError: A width is not divisible by `num_heads`.
+    """
+
+    def __init__(
+        self,
+        *,
+        q_channels: int,
+        kv_channels: int,
+        qk_channels: int,
+        v_channels: int,
+        output_channels: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        init_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        for name, channels in (("qk_channels", qk_channels), ("v_channels", v_channels)):
+            if channels % num_heads:
+                raise ValueError(f"{name} ({channels}) must be divisible by num_heads ({num_heads})")
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.query = scaled_linear(q_channels, qk_channels, init_scale)
+        self.key = scaled_linear(kv_channels, qk_channels, init_scale)
+        self.value = scaled_linear(kv_channels, v_channels, init_scale)
+        self.output = scaled_linear(v_channels, output_channels, init_scale)
+
+    def forward(
+        self,
+        x_q: Float[Tensor, "B O Q"],
+        x_kv: Float[Tensor, "B M C"],
+        keep_mask: Bool[Tensor, "B #O #M"] | None = None,
+    ) -> Float[Tensor, "B O E"]:
+        """Attend from `x_q` to `x_kv`; `keep_mask` as in `attend`."""
+        q, k, v = self._heads(self.query(x_q)), self._heads(self.key(x_kv)), self._heads(self.value(x_kv))
+        out = attend(q, k, v, keep_mask, self.dropout if self.training else 0.0)
+        return self.output(rearrange(out, "b h o v -> b o (h v)"))
+
+    def weights(
+        self,
+        x_q: Float[Tensor, "B O Q"],
+        x_kv: Float[Tensor, "B M C"],
+        keep_mask: Bool[Tensor, "B #O #M"] | None = None,
+    ) -> Float[Tensor, "B H O M"]:
+        """Return how much each query attends to each element, without dropout."""
+        return attention_weights(self._heads(self.query(x_q)), self._heads(self.key(x_kv)), keep_mask)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return rearrange(x, "b n (h c) -> b h n c", h=self.num_heads)
+
+
+class MLP(nn.Module):
+    """Two linear layers with a GELU between them.
+
+    Args:
+        channels: Width of input and output.
+        widening_factor: Hidden width as a multiple of `channels`.
+        activation: Form of the GELU.
+        dropout: Probability of dropping an output while training.
+        init_scale: Scale of the variance-scaling initialiser.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        widening_factor: int,
+        activation: Activation = "gelu_tanh",
+        dropout: float = 0.0,
+        init_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.widen = scaled_linear(channels, widening_factor * channels, init_scale)
+        self.narrow = scaled_linear(widening_factor * channels, channels, init_scale)
+        self.dropout = nn.Dropout(dropout)
+        self.approximate = _APPROXIMATE[activation]
+
+    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        """Transform each element on its own."""
+        hidden = functional.gelu(self.widen(x), approximate=self.approximate)
+        return self.dropout(self.narrow(hidden))
+
+
+class CrossAttention(nn.Module):
+    """Pre-norm cross-attention and MLP: queries read an array of any length.
+
+    Args:
+        q_channels: Width of the queries and of the result.
+        kv_channels: Width of the array that is read.
+        num_heads: Number of heads.
+        qk_channels: Width of queries and keys; `None` takes that of the side named by `shape_for_attention`.
+        v_channels: Width of the values; `None` takes `qk_channels`.
+        shape_for_attention: Which side gives the default width: `"q"` or `"kv"`.
+        query_residual: Add the queries to what they have read.
+        widening_factor: Hidden width of the MLP.
+        activation: Form of the GELU.
+        dropout: Dropout on the results of attention and MLP.
+        attention_dropout: Dropout on attention weights.
+        attention_init_scale: Initialiser scale of the attention's weights.
+        mlp_init_scale: Initialiser scale of the MLP's weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        q_channels: int,
+        kv_channels: int,
+        num_heads: int,
+        qk_channels: int | None = None,
+        v_channels: int | None = None,
+        shape_for_attention: Literal["q", "kv"] = "kv",
+        query_residual: bool = True,
+        widening_factor: int = 1,
+        activation: Activation = "gelu_tanh",
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        attention_init_scale: float = 1.0,
+        mlp_init_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        qk_channels = qk_channels or (q_channels if shape_for_attention == "q" else kv_channels)
+        self.query_residual = query_residual
+        self.norm_q = nn.LayerNorm(q_channels, eps=LAYER_NORM_EPS)
+        self.norm_kv = nn.LayerNorm(kv_channels, eps=LAYER_NORM_EPS)
+        self.attention = Attention(
+            q_channels=q_channels,
+            kv_channels=kv_channels,
+            qk_channels=qk_channels,
+            v_channels=v_channels or qk_channels,
+            output_channels=q_channels,
+            num_heads=num_heads,
+            dropout=attention_dropout,
+            init_scale=attention_init_scale,
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.norm_mlp = nn.LayerNorm(q_channels, eps=LAYER_NORM_EPS)
+        self.mlp = MLP(
+            q_channels,
+            widening_factor=widening_factor,
+            activation=activation,
+            dropout=dropout,
+            init_scale=mlp_init_scale,
+        )
+
+    def forward(
+        self,
+        x_q: Float[Tensor, "B O Q"],
+        x_kv: Float[Tensor, "B M C"],
+        keep_mask: Bool[Tensor, "B #O #M"] | None = None,
+    ) -> Float[Tensor, "B O Q"]:
+        """Let `x_q` read `x_kv`; `keep_mask` as in `attend`."""
+        read = self.dropout(self.attention(self.norm_q(x_q), self.norm_kv(x_kv), keep_mask))
+        x = x_q + read if self.query_residual else read
+        return x + self.mlp(self.norm_mlp(x))
+
+
+class SelfAttention(nn.Module):
+    """Pre-norm self-attention and MLP: one layer of the latent transformer.
+
+    Args:
+        channels: Width of the latents.
+        num_heads: Number of heads.
+        qk_channels: Width of queries and keys; `None` takes `channels`.
+        v_channels: Width of the values; `None` takes `qk_channels`.
+        widening_factor: Hidden width of the MLP.
+        activation: Form of the GELU.
+        dropout: Dropout on the results of attention and MLP.
+        attention_dropout: Dropout on attention weights.
+        attention_init_scale: Initialiser scale of the attention's weights.
+        mlp_init_scale: Initialiser scale of the MLP's weights.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_heads: int,
+        qk_channels: int | None = None,
+        v_channels: int | None = None,
+        widening_factor: int = 1,
+        activation: Activation = "gelu_tanh",
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        attention_init_scale: float = 1.0,
+        mlp_init_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        qk_channels = qk_channels or channels
+        self.norm = nn.LayerNorm(channels, eps=LAYER_NORM_EPS)
+        self.attention = Attention(
+            q_channels=channels,
+            kv_channels=channels,
+            qk_channels=qk_channels,
+            v_channels=v_channels or qk_channels,
+            output_channels=channels,
+            num_heads=num_heads,
+            dropout=attention_dropout,
+            init_scale=attention_init_scale,
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.norm_mlp = nn.LayerNorm(channels, eps=LAYER_NORM_EPS)
+        self.mlp = MLP(
+            channels,
+            widening_factor=widening_factor,
+            activation=activation,
+            dropout=dropout,
+            init_scale=mlp_init_scale,
+        )
+
+    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        """Let the latents attend to one another."""
+        normed = self.norm(x)
+        x = x + self.dropout(self.attention(normed, normed))
+        return x + self.mlp(self.norm_mlp(x))

@@ -1,0 +1,277 @@
+"""Positions: Fourier features as pure functions, and the modules that give each grid cell its features.
+
+Fourier features are built in float64 and cast: the highest frequencies reach phases of tens of
+thousands of radians, where float32 is off by up to 1e-2 (Perceiver IO, appendix D).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import pi, prod
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from perceivers.config import Variant
+from perceivers.nn.init import plain_linear, truncated_normal_
+
+GridShape = tuple[int, ...]
+
+
+def grid_positions(grid_shape: GridShape, *, endpoint: bool = True) -> Float[Tensor, "M d"]:
+    """Return the float64 coordinates of each cell of a grid, each axis running over [-1, 1].
+
+    Args:
+        grid_shape: Cells along each of the `d` axes; `M` is their product (row-major).
+        endpoint: Whether the last cell lies at 1. The original's full grids do, but the
+            positions it gives to single, chosen cells are `-1 + 2 i / n`, which stop short of 1;
+            models trained so need `False` for every query.
+    """
+    axes = [
+        torch.linspace(-1, 1, n, dtype=torch.float64)
+        if endpoint
+        else -1 + 2 * torch.arange(n, dtype=torch.float64) / n
+        for n in grid_shape
+    ]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, len(grid_shape))
+
+
+def fourier_features(
+    positions: Float[Tensor, "... d"],
+    num_bands: int,
+    max_resolution: GridShape,
+    *,
+    concat_positions: bool = True,
+    sine_only: bool = False,
+) -> Float[Tensor, "... F"]:
+    """Return sines and cosines of `positions` at frequencies spread evenly from 1 to half the resolution.
+
+    Args:
+        positions: Coordinates in [-1, 1], `d` axes.
+        num_bands: Frequencies an axis.
+        max_resolution: Resolution along each axis; its half is the highest frequency (Nyquist).
+        concat_positions: Put the `d` coordinates themselves before the features.
+        sine_only: Leave the cosines out.
+
+    Raises:
+        ValueError: `max_resolution` does not have one entry an axis.
+    """
+    if len(max_resolution) != positions.shape[-1]:
+        raise ValueError(f"max_resolution {max_resolution} must have one entry for each of {positions.shape[-1]} axes")
+    bands = torch.stack(
+        [torch.linspace(1.0, resolution / 2, num_bands, dtype=positions.dtype) for resolution in max_resolution]
+    ).to(positions.device)  # (d, bands)
+    phases = pi * rearrange(positions[..., None] * bands, "... d k -> ... (d k)")
+    features = [positions] if concat_positions else []
+    features.append(phases.sin())
+    if not sine_only:
+        features.append(phases.cos())
+    return torch.cat(features, dim=-1)
+
+
+class Positions(nn.Module, ABC):
+    """Features for every cell of a grid. `num_channels` is their width."""
+
+    num_channels: int
+
+    @abstractmethod
+    def forward(self, grid_shape: GridShape, like: Tensor) -> Float[Tensor, "M P"]:
+        """Return one row a cell, row-major, in the dtype and on the device of `like`."""
+
+    @abstractmethod
+    def at(self, positions: Float[Tensor, "B M d"], like: Tensor) -> Float[Tensor, "B M P"]:
+        """Return features for coordinates in [-1, 1] that the caller gives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PositionConfig(Variant, ABC):
+    """How cells of a grid are told apart."""
+
+    @abstractmethod
+    def build(self, grid_shape: GridShape) -> Positions:
+        """Make the module for inputs of `grid_shape`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedPositionConfig(PositionConfig, kind="learned"):
+    """One learned vector a cell.
+
+    Args:
+        num_channels: Width of a vector.
+        init_scale: Deviation of the truncated normal they start from.
+    """
+
+    num_channels: int
+    init_scale: float = 0.02
+
+    def build(self, grid_shape: GridShape) -> "LearnedPositions":
+        """Make the module for inputs of `grid_shape`."""
+        return LearnedPositions(self, grid_shape)
+
+
+class LearnedPositions(Positions):
+    """A table with one row a cell."""
+
+    def __init__(self, config: LearnedPositionConfig, grid_shape: GridShape) -> None:
+        super().__init__()
+        self.num_channels = config.num_channels
+        self.grid_shape = grid_shape
+        self.table = nn.Parameter(torch.empty(prod(grid_shape), config.num_channels))
+        truncated_normal_(self.table, config.init_scale)
+
+    def forward(self, grid_shape: GridShape, like: Tensor) -> Float[Tensor, "M P"]:
+        """Return the table.
+
+        Raises:
+            ValueError: The grid is not the one the table was made for.
+        """
+        if tuple(grid_shape) != tuple(self.grid_shape):
+            raise ValueError(
+                f"grid {tuple(grid_shape)} does not fit positions learned for {tuple(self.grid_shape)}; "
+                f"bring the input to that size or use Fourier positions"
+            )
+        return self.table
+
+    def at(self, positions: Float[Tensor, "B M d"], like: Tensor) -> Float[Tensor, "B M P"]:
+        """Refuse: a table has no rows between cells.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("learned positions cannot be evaluated at given coordinates; use Fourier positions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FourierPositionConfig(PositionConfig, kind="fourier"):
+    """Fixed sines and cosines of the coordinates; see `fourier_features`.
+
+    Args:
+        num_bands: Frequencies an axis.
+        max_resolution: Twice the highest frequency along each axis; `None` takes the grid's own size.
+        concat_positions: Put the coordinates before the features.
+        sine_only: Leave the cosines out.
+        endpoint: Whether the last cell of a grid lies at 1; see `grid_positions`.
+    """
+
+    num_bands: int
+    max_resolution: tuple[int, ...] | None = None
+    concat_positions: bool = True
+    sine_only: bool = False
+    endpoint: bool = True
+
+    def build(self, grid_shape: GridShape) -> "FourierPositions":
+        """Make the module for inputs of `grid_shape`."""
+        return FourierPositions(self, grid_shape)
+
+
+class FourierPositions(Positions):
+    """Fourier features of a grid of any size, computed once for each size and kept out of checkpoints."""
+
+    def __init__(self, config: FourierPositionConfig, grid_shape: GridShape) -> None:
+        super().__init__()
+        self.config = config
+        self.max_resolution = config.max_resolution or tuple(grid_shape)
+        num_axes = len(grid_shape)
+        if len(self.max_resolution) != num_axes:
+            raise ValueError(f"max_resolution {self.max_resolution} must have one entry for each of {num_axes} axes")
+        waves = config.num_bands * (1 if config.sine_only else 2)
+        self.num_channels = num_axes * (waves + (1 if config.concat_positions else 0))
+        self._cache: dict[tuple[GridShape, torch.dtype, torch.device], Tensor] = {}
+
+    def forward(self, grid_shape: GridShape, like: Tensor) -> Float[Tensor, "M P"]:
+        """Return one row a cell, row-major, in the dtype and on the device of `like`."""
+        key = (tuple(grid_shape), like.dtype, like.device)
+        if key not in self._cache:
+            grid = grid_positions(grid_shape, endpoint=self.config.endpoint)
+            self._cache[key] = self._features(grid).to(device=like.device, dtype=like.dtype)
+        return self._cache[key]
+
+    def at(self, positions: Float[Tensor, "B M d"], like: Tensor) -> Float[Tensor, "B M P"]:
+        """Return features for coordinates in [-1, 1] that the caller gives."""
+        return self._features(positions.to(torch.float64)).to(like.dtype)
+
+    def _features(self, positions: Tensor) -> Tensor:
+        return fourier_features(
+            positions,
+            self.config.num_bands,
+            self.max_resolution,
+            concat_positions=self.config.concat_positions,
+            sine_only=self.config.sine_only,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PositionedConfig:
+    """How content and positions become tokens.
+
+    Args:
+        positions: The positions.
+        project_channels: Project the positions to this width first; `None` leaves them as they are.
+        num_extra_layers: Residual linear layers on the positions, with ReLU between them.
+        combine: Concatenate positions behind the content, or add them (equal widths).
+    """
+
+    positions: PositionConfig
+    project_channels: int | None = None
+    num_extra_layers: int = 0
+    combine: Literal["concat", "add"] = "concat"
+
+
+class Positioned(nn.Module):
+    """Joins content with positions. `num_channels` is the width of the result.
+
+    Args:
+        config: How.
+        content_channels: Width of the content.
+        grid_shape: The grid that inputs have; Fourier positions also accept others.
+
+    Raises:
+        ValueError: Positions are to be added but have another width than the content.
+    """
+
+    def __init__(self, config: PositionedConfig, content_channels: int, grid_shape: GridShape) -> None:
+        super().__init__()
+        self.combine = config.combine
+        self.positions = config.positions.build(grid_shape)
+        channels = self.positions.num_channels
+        self.project: nn.Module = nn.Identity()
+        if config.project_channels is not None:
+            self.project = plain_linear(channels, config.project_channels)
+            channels = config.project_channels
+        self.extra = nn.ModuleList(plain_linear(channels, channels) for _ in range(config.num_extra_layers))
+        if config.combine == "add" and channels != content_channels:
+            raise ValueError(f"positions ({channels} channels) must have the content's {content_channels} to be added")
+        self.num_channels = content_channels if config.combine == "add" else content_channels + channels
+
+    def forward(
+        self,
+        content: Float[Tensor, "B M C"],
+        grid_shape: GridShape,
+        coordinates: Float[Tensor, "B M d"] | None = None,
+    ) -> Float[Tensor, "B M E"]:
+        """Join `content`, row-major cells of `grid_shape`, with their positions.
+
+        Args:
+            content: Features of the cells.
+            grid_shape: The grid that the cells form.
+            coordinates: Where each element lies, in [-1, 1], instead of on the grid.
+        """
+        features = self.features(grid_shape, content, coordinates)[..., : content.shape[1], :]
+        if self.combine == "add":
+            return content + features
+        return torch.cat([content, features.expand(len(content), -1, -1)], dim=-1)
+
+    def features(
+        self, grid_shape: GridShape, like: Tensor, coordinates: Float[Tensor, "B M d"] | None = None
+    ) -> Float[Tensor, "... M P"]:
+        """Return the projected position features alone."""
+        where = self.positions(grid_shape, like) if coordinates is None else self.positions.at(coordinates, like)
+        features = self.project(where)
+        for i, layer in enumerate(self.extra):
+            features = features + layer(features)
+            if i < len(self.extra) - 1:
+                features = functional.relu(features)
+        return features

@@ -1,0 +1,1 @@
+"""Perceiver and Perceiver IO in PyTorch: any input, any output, one model."""

@@ -1,0 +1,333 @@
+"""Images: pixels, 1x1 convolution, patches or convolution and pooling in; one query a cell; channels out."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from perceivers.adapters.base import (
+    Batch,
+    InputAdapter,
+    InputConfig,
+    OutputAdapter,
+    OutputConfig,
+    Queries,
+    QueryAdapter,
+    QueryConfig,
+    Tokens,
+    batch_entry,
+    take_rows,
+)
+from perceivers.nn.convolution import ConvDownsample, space_to_depth
+from perceivers.nn.init import plain_linear
+from perceivers.nn.positions import FourierPositionConfig, PositionConfig, Positioned, PositionedConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageInputConfig(InputConfig):
+    """What every image input has.
+
+    Args:
+        image_size: Height and width in pixels that the model is laid out for.
+        image_channels: Channels of the image.
+        mean: Subtracted from values in [0, 1], one a channel or one for all.
+        std: Divides what is left, likewise.
+        positioned: How positions join the features.
+    """
+
+    image_size: tuple[int, int]
+    image_channels: int = 3
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    positioned: PositionedConfig
+
+    def __post_init__(self) -> None:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, self.image_channels):
+                raise ValueError(f"{name} {values} must have 1 entry or one for each of {self.image_channels} channels")
+
+
+class ImageInput(InputAdapter):
+    """Reads `image` (B, H, W, C), `uint8` or values in [0, 1], and, when there, `coordinates` (B, M, 2).
+
+    The features come from the subclass; normalising and positions are the same for all.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: ImageInputConfig, feature_channels: int, grid_shape: tuple[int, int]) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("mean", torch.tensor(config.mean), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std), persistent=False)
+        self.positioned = Positioned(config.positioned, feature_channels, grid_shape)
+        self.num_channels = self.positioned.num_channels
+
+    @abstractmethod
+    def features(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w c"]:
+        """Return the content of each cell."""
+
+    def forward(self, batch: Batch) -> Tokens:
+        """Normalise, extract features and join positions.
+
+        Raises:
+            ValueError: The image has the wrong number of axes or channels, or a size that the positions refuse.
+        """
+        image = batch_entry(batch, "image")
+        if image.dim() != 4 or image.shape[-1] != self.config.image_channels:
+            raise ValueError(
+                f"image of shape {tuple(image.shape)} must be (B, H, W, {self.config.image_channels}), channels last"
+            )
+        features = self.features(self._normalise(image))
+        content = rearrange(features, "b h w c -> b (h w) c")
+        grid_shape = (features.shape[1], features.shape[2])
+        values = self.positioned(content, grid_shape, batch.get("coordinates"))
+        return Tokens(values, None, content, grid_shape)
+
+    def example_batch(self, batch_size: int) -> dict[str, Any]:
+        """Return random images."""
+        return {"image": torch.rand(batch_size, *self.config.image_size, self.config.image_channels)}
+
+    def _normalise(self, image: Tensor) -> Tensor:
+        dtype = self.mean.dtype
+        values = image.to(dtype) / 255 if image.dtype == torch.uint8 else image.to(dtype)
+        return (values - self.mean) / self.std
+
+
+def _example_positions() -> PositionedConfig:
+    return PositionedConfig(positions=FourierPositionConfig(num_bands=2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelInputConfig(ImageInputConfig, kind="image-pixels"):
+    """Raw pixels.
+
+    Args:
+        stride: Keep every `stride`-th pixel of each row and column.
+    """
+
+    stride: int = 1
+
+    def build(self) -> "PixelInput":
+        """Make the module."""
+        return PixelInput(self)
+
+    @classmethod
+    def example(cls) -> "PixelInputConfig":
+        """Return a tiny config."""
+        return cls(image_size=(6, 5), positioned=_example_positions())
+
+
+class PixelInput(ImageInput):
+    """One token a pixel."""
+
+    def __init__(self, config: PixelInputConfig) -> None:
+        height, width = (-(-side // config.stride) for side in config.image_size)
+        super().__init__(config, config.image_channels, (height, width))
+        self.stride = config.stride
+
+    def features(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w c"]:
+        """Return the pixels."""
+        return image[:, :: self.stride, :: self.stride]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv1x1InputConfig(ImageInputConfig, kind="image-conv1x1"):
+    """Pixels through a linear layer.
+
+    Args:
+        num_channels: Width of the layer's result.
+        stride: Keep every `stride`-th pixel of each row and column.
+    """
+
+    num_channels: int
+    stride: int = 1
+
+    def build(self) -> "Conv1x1Input":
+        """Make the module."""
+        return Conv1x1Input(self)
+
+    @classmethod
+    def example(cls) -> "Conv1x1InputConfig":
+        """Return a tiny config."""
+        return cls(image_size=(6, 5), num_channels=4, positioned=_example_positions())
+
+
+class Conv1x1Input(ImageInput):
+    """One token a pixel, projected."""
+
+    def __init__(self, config: Conv1x1InputConfig) -> None:
+        height, width = (-(-side // config.stride) for side in config.image_size)
+        super().__init__(config, config.num_channels, (height, width))
+        self.stride = config.stride
+        self.linear = plain_linear(config.image_channels, config.num_channels)
+
+    def features(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w c"]:
+        """Return the projected pixels."""
+        return self.linear(image[:, :: self.stride, :: self.stride])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchInputConfig(ImageInputConfig, kind="image-patches"):
+    """Square patches.
+
+    Args:
+        patch_size: Side of a patch in pixels.
+        num_channels: Project each patch to this width; `None` leaves it as it is.
+    """
+
+    patch_size: int
+    num_channels: int | None = None
+
+    def build(self) -> "PatchInput":
+        """Make the module."""
+        return PatchInput(self)
+
+    @classmethod
+    def example(cls) -> "PatchInputConfig":
+        """Return a tiny config."""
+        return cls(image_size=(6, 4), patch_size=2, num_channels=7, positioned=_example_positions())
+
+
+class PatchInput(ImageInput):
+    """One token a patch."""
+
+    def __init__(self, config: PatchInputConfig) -> None:
+        height, width = (side // config.patch_size for side in config.image_size)
+        patch_channels = config.image_channels * config.patch_size**2
+        super().__init__(config, config.num_channels or patch_channels, (height, width))
+        self.patch_size = config.patch_size
+        self.linear = nn.Identity() if config.num_channels is None else plain_linear(patch_channels, config.num_channels)
+
+    def features(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w c"]:
+        """Return the (projected) patches."""
+        return self.linear(space_to_depth(image, self.patch_size))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvInputConfig(ImageInputConfig, kind="image-conv"):
+    """Convolution and max-pooling; see `ConvDownsample`.
+
+    Args:
+        num_channels: Channels of the features.
+        num_stages: Stages; each divides the sides by four.
+        use_batch_norm: Normalise after each convolution.
+        same_padding: Pad as the original does.
+    """
+
+    num_channels: int
+    num_stages: int = 1
+    use_batch_norm: bool = True
+    same_padding: bool = True
+
+    def build(self) -> "ConvInput":
+        """Make the module."""
+        return ConvInput(self)
+
+    @classmethod
+    def example(cls) -> "ConvInputConfig":
+        """Return a tiny config."""
+        return cls(image_size=(16, 13), num_channels=4, positioned=_example_positions())
+
+
+class ConvInput(ImageInput):
+    """One token a cell of the feature map."""
+
+    def __init__(self, config: ConvInputConfig) -> None:
+        conv = ConvDownsample(
+            config.image_channels,
+            config.num_channels,
+            num_stages=config.num_stages,
+            use_batch_norm=config.use_batch_norm,
+            same_padding=config.same_padding,
+        )
+        height, width = (conv.output_size(side) for side in config.image_size)
+        super().__init__(config, config.num_channels, (height, width))
+        self.conv = conv
+
+    def features(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w c"]:
+        """Return the feature map."""
+        return self.conv(image)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridQueryConfig(QueryConfig, kind="grid"):
+    """One query a cell of a fixed grid: its position.
+
+    Args:
+        grid_shape: The grid of outputs, e.g. (height, width).
+        positions: What tells the cells apart.
+    """
+
+    grid_shape: tuple[int, ...]
+    positions: PositionConfig
+
+    def build(self, inputs: InputAdapter) -> "GridQueries":
+        """Make the module."""
+        return GridQueries(self)
+
+    @classmethod
+    def example(cls) -> "GridQueryConfig":
+        """Return a tiny config."""
+        return cls(grid_shape=(3, 4), positions=FourierPositionConfig(num_bands=2, endpoint=False))
+
+
+class GridQueries(QueryAdapter):
+    """Positions of the cells."""
+
+    def __init__(self, config: GridQueryConfig) -> None:
+        super().__init__()
+        self.grid_shape = config.grid_shape
+        self.positions = config.positions.build(config.grid_shape)
+        self.num_channels = self.positions.num_channels
+
+    def forward(self, tokens: Tokens, where: Any = None) -> Queries:
+        """Return one query for each cell, or for those in `where`."""
+        rows = self.positions(self.grid_shape, tokens.values)
+        batch_size = len(tokens.values)
+        return Queries(rows.expand(batch_size, -1, -1) if where is None else take_rows(rows, where, batch_size))
+
+    def output_grid(self, tokens: Tokens) -> tuple[int, ...]:
+        """Return the grid."""
+        return self.grid_shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelOutputConfig(OutputConfig, kind="image-pixels"):
+    """Decoded rows -> channels of a cell.
+
+    Args:
+        num_channels: Channels of a cell.
+    """
+
+    num_channels: int = 3
+
+    def build(self, num_channels: int, inputs: InputAdapter) -> "PixelOutput":
+        """Make the module."""
+        return PixelOutput(self, num_channels)
+
+    @classmethod
+    def example(cls) -> "PixelOutputConfig":
+        """Return a tiny config."""
+        return cls(num_channels=2)
+
+
+class PixelOutput(OutputAdapter):
+    """A linear layer, and the grid when all cells were asked for."""
+
+    def __init__(self, config: PixelOutputConfig, num_channels: int) -> None:
+        super().__init__()
+        self.linear = plain_linear(num_channels, config.num_channels)
+
+    def forward(self, decoded: Float[Tensor, "B O F"], where: Any = None) -> Float[Tensor, "B O E"]:
+        """Return one row of channels a cell."""
+        return self.linear(decoded)
+
+    def arrange(self, outputs: Any, grid: tuple[int, ...]) -> Any:
+        """Return (B, *grid, E)."""
+        return outputs.unflatten(1, grid)

@@ -1,0 +1,344 @@
+"""Perceiver IO: read any input into a few latents, process them, answer any query.
+
+Also the original Perceiver (arXiv:2103.03206): repeated cross-attention and the averaged head are
+fields of `EncoderConfig` and kinds of `DecoderConfig`.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from einops import repeat
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from perceivers.adapters import Batch, InputConfig, OutputConfig, Queries, QueryConfig, Tokens
+from perceivers.config import Variant
+from perceivers.nn.attention import Activation, CrossAttention, SelfAttention
+from perceivers.nn.init import plain_linear, truncated_normal_
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Latents, the cross-attention that fills them and the self-attention that works on them.
+
+    Args:
+        num_latents: Number N of latents.
+        latent_channels: Width D of a latent.
+        num_blocks: How often the self-attention stack runs.
+        num_layers_per_block: Self-attention layers in the stack.
+        share_blocks: Use one stack's weights for all blocks (Perceiver IO), or a stack each.
+        num_cross_attends: How many blocks, from the first, read the input before they run. Perceiver IO
+            reads once; the original Perceiver reads before each block.
+        share_cross_attends: Which reads share weights: all, all but the first (the original
+            Perceiver's best), or none.
+        num_cross_heads: Heads of the cross-attention.
+        num_self_heads: Heads of the self-attention.
+        cross_widening_factor: Hidden width of the cross-attention's MLP.
+        self_widening_factor: Hidden width of the self-attention's MLP.
+        qk_channels: Width of queries and keys in both; `None` takes the attended side's width.
+        v_channels: Width of values in both; `None` takes `qk_channels`.
+        cross_attention_shape: Which side gives the cross-attention's default width: latents (q) or inputs (kv).
+        query_residual: Add the latents to what they read.
+        dropout: Dropout on results of attention and MLP.
+        attention_dropout: Dropout on attention weights.
+        activation: Form of the GELU.
+        latent_init_scale: Deviation of the truncated normal that latents start from.
+        attention_init_scale: Initialiser scale of attention weights.
+        mlp_init_scale: Initialiser scale of MLP weights.
+    """
+
+    num_latents: int
+    latent_channels: int
+    num_blocks: int
+    num_layers_per_block: int
+    share_blocks: bool = True
+    num_cross_attends: int = 1
+    share_cross_attends: Literal["all", "after_first", "none"] = "all"
+    num_cross_heads: int
+    num_self_heads: int
+    cross_widening_factor: int = 1
+    self_widening_factor: int = 1
+    qk_channels: int | None = None
+    v_channels: int | None = None
+    cross_attention_shape: Literal["q", "kv"] = "kv"
+    query_residual: bool = True
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    activation: Activation = "gelu_tanh"
+    latent_init_scale: float = 0.02
+    attention_init_scale: float = 1.0
+    mlp_init_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_cross_attends <= self.num_blocks:
+            raise ValueError(
+                f"num_cross_attends ({self.num_cross_attends}) must lie between 1 and num_blocks ({self.num_blocks})"
+            )
+
+
+class Encoder(nn.Module):
+    """Fills latents from tokens and works on them.
+
+    Args:
+        config: Sizes.
+        input_channels: Width C of the tokens.
+    """
+
+    def __init__(self, config: EncoderConfig, input_channels: int) -> None:
+        super().__init__()
+        self.config = config
+        self.latents = nn.Parameter(torch.empty(config.num_latents, config.latent_channels))
+        truncated_normal_(self.latents, config.latent_init_scale)
+        shared_reads = {"all": 1, "after_first": 2, "none": config.num_cross_attends}[config.share_cross_attends]
+        num_reads = min(shared_reads, config.num_cross_attends)
+        self.cross_attends = nn.ModuleList(self._cross_attention(input_channels) for _ in range(num_reads))
+        num_stacks = 1 if config.share_blocks else config.num_blocks
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(self._self_attention() for _ in range(config.num_layers_per_block)) for _ in range(num_stacks)
+        )
+
+    def read(self, tokens: Tokens) -> Float[Tensor, "B N D"]:
+        """Return the learned latents after they have read `tokens` once."""
+        latents = repeat(self.latents, "n d -> b n d", b=len(tokens.values))
+        return self._read_again(latents, tokens, 0)
+
+    def process(self, latents: Float[Tensor, "B N D"], tokens: Tokens) -> Float[Tensor, "B N D"]:
+        """Run the blocks on latents that have read once; blocks that read again do so from `tokens`."""
+        for i in range(self.config.num_blocks):
+            if 0 < i < self.config.num_cross_attends:
+                latents = self._read_again(latents, tokens, i)
+            for layer in self.blocks[min(i, len(self.blocks) - 1)]:
+                latents = layer(latents)
+        return latents
+
+    def _read_again(self, latents: Tensor, tokens: Tokens, index: int) -> Tensor:
+        cross_attention = self.cross_attends[min(index, len(self.cross_attends) - 1)]
+        keep_mask = None if tokens.keep_mask is None else tokens.keep_mask[:, None, :]
+        return cross_attention(latents, tokens.values, keep_mask)
+
+    def _cross_attention(self, input_channels: int) -> CrossAttention:
+        config = self.config
+        return CrossAttention(
+            q_channels=config.latent_channels,
+            kv_channels=input_channels,
+            num_heads=config.num_cross_heads,
+            qk_channels=config.qk_channels,
+            v_channels=config.v_channels,
+            shape_for_attention=config.cross_attention_shape,
+            query_residual=config.query_residual,
+            widening_factor=config.cross_widening_factor,
+            activation=config.activation,
+            dropout=config.dropout,
+            attention_dropout=config.attention_dropout,
+            attention_init_scale=config.attention_init_scale,
+            mlp_init_scale=config.mlp_init_scale,
+        )
+
+    def _self_attention(self) -> SelfAttention:
+        config = self.config
+        return SelfAttention(
+            config.latent_channels,
+            num_heads=config.num_self_heads,
+            qk_channels=config.qk_channels,
+            v_channels=config.v_channels,
+            widening_factor=config.self_widening_factor,
+            activation=config.activation,
+            dropout=config.dropout,
+            attention_dropout=config.attention_dropout,
+            attention_init_scale=config.attention_init_scale,
+            mlp_init_scale=config.mlp_init_scale,
+        )
+
+
+class Decoder(nn.Module, ABC):
+    """Answers queries from latents. `num_channels` is the width of an answer."""
+
+    num_channels: int
+
+    @abstractmethod
+    def forward(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O E"]:
+        """Return one row a query, each computed apart from the others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig(Variant, ABC):
+    """How latents become answers."""
+
+    @abstractmethod
+    def build(self, query_channels: int, latent_channels: int) -> Decoder:
+        """Make the module."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossAttentionDecoderConfig(DecoderConfig, kind="cross-attention"):
+    """Queries attend to the latents (Perceiver IO).
+
+    Args:
+        num_heads: Heads.
+        widening_factor: Hidden width of the MLP.
+        qk_channels: Width of queries and keys; `None` takes the side named by `cross_attention_shape`.
+        v_channels: Width of values; `None` takes `qk_channels`.
+        cross_attention_shape: Which side gives the default width: queries (q) or latents (kv).
+        query_residual: Add the query to what it reads.
+        final_channels: Project the answers to this width; `None` leaves them as wide as the queries.
+        activation: Form of the GELU.
+        dropout: Dropout on results of attention and MLP.
+        attention_dropout: Dropout on attention weights.
+        attention_init_scale: Initialiser scale of attention weights.
+        mlp_init_scale: Initialiser scale of MLP weights.
+    """
+
+    num_heads: int
+    widening_factor: int = 1
+    qk_channels: int | None = None
+    v_channels: int | None = None
+    cross_attention_shape: Literal["q", "kv"] = "kv"
+    query_residual: bool = False
+    final_channels: int | None = None
+    activation: Activation = "gelu_tanh"
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    attention_init_scale: float = 1.0
+    mlp_init_scale: float = 1.0
+
+    def build(self, query_channels: int, latent_channels: int) -> "CrossAttentionDecoder":
+        """Make the module."""
+        return CrossAttentionDecoder(self, query_channels, latent_channels)
+
+
+class CrossAttentionDecoder(Decoder):
+    """One cross-attention from queries to latents."""
+
+    def __init__(self, config: CrossAttentionDecoderConfig, query_channels: int, latent_channels: int) -> None:
+        super().__init__()
+        self.cross_attend = CrossAttention(
+            q_channels=query_channels,
+            kv_channels=latent_channels,
+            num_heads=config.num_heads,
+            qk_channels=config.qk_channels,
+            v_channels=config.v_channels,
+            shape_for_attention=config.cross_attention_shape,
+            query_residual=config.query_residual,
+            widening_factor=config.widening_factor,
+            activation=config.activation,
+            dropout=config.dropout,
+            attention_dropout=config.attention_dropout,
+            attention_init_scale=config.attention_init_scale,
+            mlp_init_scale=config.mlp_init_scale,
+        )
+        self.final: nn.Module = nn.Identity()
+        self.num_channels = query_channels
+        if config.final_channels is not None:
+            self.final = plain_linear(query_channels, config.final_channels)
+            self.num_channels = config.final_channels
+
+    def forward(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O E"]:
+        """Let the queries read the latents."""
+        keep_mask = None if queries.keep_mask is None else queries.keep_mask[:, :, None]
+        return self.final(self.cross_attend(queries.values, latents, keep_mask))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AverageDecoderConfig(DecoderConfig, kind="average"):
+    """The mean of the latents answers every query (the original Perceiver's classifier)."""
+
+    def build(self, query_channels: int, latent_channels: int) -> "AverageDecoder":
+        """Make the module."""
+        return AverageDecoder(latent_channels)
+
+
+class AverageDecoder(Decoder):
+    """The mean over latents."""
+
+    def __init__(self, latent_channels: int) -> None:
+        super().__init__()
+        self.num_channels = latent_channels
+
+    def forward(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O E"]:
+        """Return the mean latent once a query."""
+        return repeat(latents.mean(dim=1), "b d -> b o d", o=queries.values.shape[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerceiverConfig:
+    """A whole model: what it reads, how it thinks, what it is asked and how it answers."""
+
+    inputs: InputConfig
+    encoder: EncoderConfig
+    queries: QueryConfig
+    decoder: DecoderConfig
+    outputs: OutputConfig
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What the model knows of a batch: everything that `decode` needs.
+
+    Args:
+        values: The latents, (B, N, D).
+        tokens: What they were read from; some queries are made from it.
+    """
+
+    values: Float[Tensor, "B N D"]
+    tokens: Tokens
+
+
+class PerceiverIO(nn.Module):
+    """Perceiver IO, made of the parts that `config` names.
+
+    Args:
+        config: The model.
+    """
+
+    def __init__(self, config: PerceiverConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.inputs = config.inputs.build()
+        self.encoder = Encoder(config.encoder, self.inputs.num_channels)
+        self.queries = config.queries.build(self.inputs)
+        self.decoder = config.decoder.build(self.queries.num_channels, config.encoder.latent_channels)
+        self.outputs = config.outputs.build(self.decoder.num_channels, self.inputs)
+
+    def forward(self, batch: Batch, where: Any = None) -> Any:
+        """Return all outputs for `batch`, or those in `where`."""
+        return self.decode(self.encode(batch), where=where)
+
+    def encode(self, batch: Batch) -> Latents:
+        """Read and process: everything whose cost does not depend on the outputs."""
+        return self.process(self.read(batch))
+
+    def read(self, batch: Batch) -> Latents:
+        """Let the learned latents attend to the inputs once."""
+        tokens = self.inputs(batch)  # (B, M, C)
+        return Latents(self.encoder.read(tokens), tokens)
+
+    def process(self, latents: Latents) -> Latents:
+        """Run the self-attention blocks."""
+        return Latents(self.encoder.process(latents.values, latents.tokens), latents.tokens)
+
+    def decode(self, latents: Latents, *, where: Any = None, chunk_size: int | None = None) -> Any:
+        """Ask the latents, as often as wanted; the answers do not depend on how the asking is cut up.
+
+        Args:
+            latents: From `encode`.
+            where: Which outputs: row-major indices, (K,) for all rows of the batch or (B, K) row by
+                row; `None` asks for all and gives them the form of the modality.
+            chunk_size: Ask for at most so many outputs at a time, which bounds the memory.
+
+        Raises:
+            ValueError: `where` names an output that does not exist, or `chunk_size` is not positive.
+        """
+        if chunk_size is None:
+            outputs = self._ask(latents, where)
+        elif chunk_size < 1:
+            raise ValueError(f"chunk_size ({chunk_size}) must be at least 1")
+        else:
+            pieces = self.queries.split(latents.tokens, where, chunk_size)
+            outputs = self.outputs.join([self._ask(latents, piece) for piece in pieces])
+        return self.outputs.arrange(outputs, self.queries.output_grid(latents.tokens)) if where is None else outputs
+
+    def _ask(self, latents: Latents, where: Any) -> Any:
+        queries = self.queries(latents.tokens, where)  # (B, O, F)
+        return self.outputs(self.decoder(queries, latents.values), where)

@@ -1,0 +1,1 @@
+"""Weights: saving, loading and the names that other libraries give them."""

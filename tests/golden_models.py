@@ -1,0 +1,215 @@
+"""Configs of the original's golden runs, and the reader of their files.
+
+The weight fill and the reader restate the rules that the golden files were made by; see
+`tests/goldens/README.md`.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from perceivers.adapters import InputConfig
+from perceivers.adapters.image import Conv1x1InputConfig, ConvInputConfig, PatchInputConfig, PixelInputConfig
+from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig
+from perceivers.adapters.text import TextInputConfig, TextOutputConfig, TextQueryConfig
+from perceivers.model import CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig
+from perceivers.nn.positions import FourierPositionConfig, LearnedPositionConfig, PositionConfig, PositionedConfig
+
+Json = dict[str, Any]
+
+
+class Golden:
+    """One golden file: recipe, inputs, filled weights and expected values."""
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path, allow_pickle=False) as archive:
+            self.arrays = {name: archive[name] for name in archive.files}
+        self.recipe: Json = json.loads(str(self.arrays["recipe"]))
+        self.noise: dict[str, float] = json.loads(str(self.arrays["f64_noise"]))
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Parameters and state under the original's names."""
+        names = {**self.recipe["params"], **self.recipe["state"]}
+        return {name: fill(name, shape) for name, shape in names.items()}
+
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Inputs by name, their checksums verified."""
+        made = {spec["name"]: make_input(spec) for spec in self.recipe["inputs"]}
+        for name, array in made.items():
+            digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+            assert digest == self.recipe["input_sha256_16"][name], name
+        return made
+
+    def error(self, key: str, ours: torch.Tensor, *, truth: bool = False) -> float:
+        """Largest difference to the expected value, relative to its root mean square."""
+        prefix = "f64/" if truth else ""
+        shape = tuple(int(n) for n in self.arrays[f"{key}#shape"]) if f"{key}#shape" in self.arrays else None
+        flat = ours.detach().double().numpy().reshape(-1)
+        if key in self.arrays:
+            expected = self.arrays[prefix + key]
+            shape = shape or expected.shape
+        else:
+            expected = self.arrays[f"{prefix}{key}#val"]
+            flat = flat[self.arrays[f"{key}#idx"]]
+        assert tuple(ours.shape) == shape, (key, ours.shape, shape)
+        expected = expected.astype(np.float64).reshape(-1)
+        return float(np.abs(flat - expected).max() / max(np.sqrt((expected**2).mean()), 1e-30))
+
+
+def fill(name: str, shape: list[int]) -> np.ndarray:
+    """Return the deterministic weight called `name`."""
+    module, leaf = name.rsplit("/", 1)
+    if leaf == "counter":
+        return np.full(shape, 7, dtype=np.int32)
+    seed_name = re.sub(r"/hidden$", "/average", name)
+    seed = int.from_bytes(hashlib.sha256(seed_name.encode()).digest()[:8], "little")
+    noise = np.random.Generator(np.random.PCG64(seed)).standard_normal(tuple(shape), dtype=np.float32)
+    if leaf in ("hidden", "average"):
+        if module.endswith("mean_ema"):
+            return noise * np.float32(0.1)
+        return np.float32(1) + np.abs(noise) * np.float32(0.1)
+    if leaf == "w":
+        gain = 1.5 if re.search(r"(^|/)attention/linear(_1)?$", module) else 1.0
+        return noise * np.float32(gain / float(np.sqrt(int(np.prod(shape[:-1], dtype=np.int64)))))
+    if leaf in ("b", "bias", "offset"):
+        return noise * np.float32(0.02)
+    if leaf == "scale":
+        return np.float32(1) + noise * np.float32(0.1)
+    if leaf in ("pos_embs", "embeddings"):
+        return noise * np.float32(0.1)
+    raise KeyError(name)
+
+
+def make_input(spec: Json) -> np.ndarray:
+    """Build one input from its recipe."""
+    kind = spec["kind"]
+    if kind in ("text_tokens", "text_mask"):
+        ids = np.frombuffer(spec["text"].encode(), np.uint8).astype(np.int32) + 6
+        for start, stop in spec.get("mask_spans", []):
+            ids[start:stop] = 3
+        row = np.zeros((1, spec["length"]), np.int32)
+        row[0, : len(ids)] = ids if kind == "text_tokens" else 1
+        more = [make_input({"kind": kind, "length": spec["length"], **extra}) for extra in spec.get("extra_rows", [])]
+        return np.concatenate([row, *more])
+    generator = np.random.Generator(np.random.PCG64(spec["seed"]))
+    shape = tuple(spec["shape"])
+    if kind == "normal":
+        return generator.standard_normal(shape, dtype=np.float32)
+    if kind == "uniform01":
+        return generator.random(shape, dtype=np.float32)
+    raise KeyError(kind)
+
+
+def batch_of(golden: Golden, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Return the golden's inputs as one of our batches."""
+    inputs = golden.inputs()
+    if "images" in inputs:
+        return {"image": torch.from_numpy(inputs["images"]).to(dtype)}
+    return {
+        "input_ids": torch.from_numpy(inputs["inputs"]).long(),
+        "keep_mask": torch.from_numpy(inputs["input_mask"]).bool(),
+    }
+
+
+def config_of(recipe: Json) -> PerceiverConfig:
+    """Return our config for a golden of the text or image family."""
+    config = recipe["config"]
+    if recipe["family"] == "mlm":
+        return _text(config)
+    image_size = tuple(recipe["inputs"][0]["shape"][1:3])
+    return _image(config, image_size)
+
+
+def _text(config: Json) -> PerceiverConfig:
+    channels, length = config["d_model"], config["max_seq_len"]
+    learned = LearnedPositionConfig(num_channels=channels)
+    return PerceiverConfig(
+        inputs=TextInputConfig(
+            max_length=length,
+            num_channels=channels,
+            positioned=PositionedConfig(positions=learned, combine="add"),
+        ),
+        encoder=_encoder(config["encoder"]),
+        queries=TextQueryConfig(max_length=length, positions=learned),
+        decoder=_decoder(config["decoder"]),
+        outputs=TextOutputConfig(),
+    )
+
+
+def _image(config: Json, image_size: tuple[int, int]) -> PerceiverConfig:
+    decoder = config["decoder"]
+    return PerceiverConfig(
+        inputs=_image_input(config["input_preprocessor"], image_size),
+        encoder=_encoder(config["encoder"]),
+        queries=LearnedQueryConfig(num_channels=decoder["query_channels"]),
+        decoder=_decoder(decoder),
+        outputs=LabelOutputConfig(num_classes=config["num_classes"]),
+    )
+
+
+def _encoder(encoder: Json) -> EncoderConfig:
+    return EncoderConfig(
+        num_latents=encoder["z_index_dim"],
+        latent_channels=encoder["num_z_channels"],
+        num_blocks=encoder["num_blocks"],
+        num_layers_per_block=encoder["num_self_attends_per_block"],
+        num_cross_heads=encoder["num_cross_attend_heads"],
+        num_self_heads=encoder["num_self_attend_heads"],
+        cross_widening_factor=encoder["cross_attend_widening_factor"],
+        self_widening_factor=encoder["self_attend_widening_factor"],
+        qk_channels=encoder.get("qk_channels"),
+        v_channels=encoder.get("v_channels"),
+        cross_attention_shape=encoder.get("cross_attention_shape_for_attn", "kv"),
+        query_residual=encoder.get("use_query_residual", True),
+    )
+
+
+def _decoder(decoder: Json) -> CrossAttentionDecoderConfig:
+    return CrossAttentionDecoderConfig(
+        num_heads=decoder.get("num_heads", 1),
+        qk_channels=decoder.get("qk_channels"),
+        v_channels=decoder.get("v_channels"),
+        query_residual=decoder["use_query_residual"],
+    )
+
+
+def _image_input(prep: Json, image_size: tuple[int, int]) -> InputConfig:
+    positioned = PositionedConfig(
+        positions=_positions(prep),
+        project_channels=prep.get("project_pos_dim") if prep.get("project_pos_dim", -1) > 0 else None,
+        num_extra_layers=prep.get("n_extra_pos_mlp", 0),
+        combine=prep.get("concat_or_add_pos", "concat"),
+    )
+    common: Json = {"image_size": image_size, "positioned": positioned}
+    downsample = prep.get("spatial_downsample", 4 if prep["prep_type"] == "conv" else 1)
+    if prep["prep_type"] == "pixels":
+        return PixelInputConfig(stride=downsample, **common)
+    if prep["prep_type"] == "conv1x1":
+        return Conv1x1InputConfig(num_channels=prep["num_channels"], stride=downsample, **common)
+    if prep["prep_type"] == "patches":
+        width = prep["num_channels"] if prep.get("conv_after_patching") else None
+        return PatchInputConfig(patch_size=downsample, num_channels=width, **common)
+    return ConvInputConfig(
+        num_channels=prep.get("num_channels", 64),
+        num_stages=round(np.log(downsample) / np.log(4)),
+        use_batch_norm=prep.get("conv2d_use_batchnorm", True),
+        **common,
+    )
+
+
+def _positions(prep: Json) -> PositionConfig:
+    if prep["position_encoding_type"] == "trainable":
+        learned = prep["trainable_position_encoding_kwargs"]
+        return LearnedPositionConfig(num_channels=learned["num_channels"], init_scale=learned["init_scale"])
+    fourier = prep["fourier_position_encoding_kwargs"]
+    return FourierPositionConfig(
+        num_bands=fourier["num_bands"],
+        max_resolution=tuple(fourier["max_resolution"]) if fourier.get("max_resolution") else None,
+        sine_only=fourier.get("sine_only", False),
+        concat_positions=fourier.get("concat_pos", True),
+    )

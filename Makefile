@@ -1,0 +1,39 @@
+# Everything runs in .venv. A stamp remembers what is installed; it goes stale with pyproject.toml and constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+DEPENDENCIES := pyproject.toml constraints.txt
+
+.PHONY: demo test test-slow test-notebooks lint clean
+
+demo: .venv/installed-train
+	$(BIN)/perceivers demo
+
+# One thread a process: two processes with many threads each would fight over the cores.
+test: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+test-slow: .venv/installed-dev
+	$(BIN)/pytest -m slow
+
+test-notebooks: .venv/installed-dev
+	$(BIN)/pytest -m notebooks
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+
+clean:
+	rm -rf .venv build dist demo .pytest_cache .ruff_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed-train: $(DEPENDENCIES) | $(BIN)/python
+	$(BIN)/pip install -c constraints.txt -e ".[train]"
+	touch $@
+
+.venv/installed-dev: $(DEPENDENCIES) | $(BIN)/python
+	$(BIN)/pip install -c constraints.txt -e ".[train,dev]"
+	touch $@ .venv/installed-train

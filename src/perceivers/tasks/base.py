@@ -1,0 +1,173 @@
+"""The contract of a task: prepare, loss, metrics, present. Training, command line and web use only this."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchmetrics import MetricCollection
+
+from perceivers.config import from_json, to_json
+from perceivers.model import PerceiverConfig, PerceiverIO
+from perceivers.registry import Registry
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+SettingsT = TypeVar("SettingsT")
+Rows = Sequence[Mapping[str, Any]]
+Result = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one batch gave.
+
+    Args:
+        loss: Mean loss, a scalar.
+        outputs: What the model answered.
+        targets: What it should have answered.
+    """
+
+    loss: Tensor
+    outputs: Tensor
+    targets: Tensor
+
+
+class Task(ABC, Generic[SettingsT]):
+    """One task with its settings, fitted to one model config.
+
+    A task is a file that defines a subclass and registers it:
+    `@TASKS.register("my-task")`. It is then trained, evaluated and served like any other.
+
+    Args:
+        settings: The task's own settings; saved with the model.
+        config: The model's config; `fit` may have changed it to suit the data.
+    """
+
+    name: ClassVar[str]
+    Settings: ClassVar[type]
+    roles: ClassVar[tuple[str, ...]]  # what a data set must have
+    input_role: ClassVar[str]  # what prediction is given
+    default_model: ClassVar[str]  # name in the zoo
+    score: ClassVar[str]  # metric by which the best checkpoint is chosen
+    higher_is_better: ClassVar[bool] = True
+
+    def __init__(self, settings: SettingsT, config: PerceiverConfig) -> None:
+        self.settings = settings
+        self.config = config
+
+    @classmethod
+    def fit(cls, config: PerceiverConfig, labels: Sequence[str] | None, settings: Mapping[str, Any]) -> "Self":
+        """Make the task for a data set, with the model's config changed to suit it.
+
+        Args:
+            config: Config to start from.
+            labels: Label names of the data, for tasks that have labels.
+            settings: Fields of `Settings` that differ from their defaults.
+
+        Raises:
+            ValueError: The config cannot serve this task, or a setting is wrong.
+        """
+        return cls(from_json(cls.Settings, settings, f"{cls.name} settings"), config)
+
+    @classmethod
+    @abstractmethod
+    def example(cls) -> "tuple[Self, Rows]":
+        """Return a tiny task and a few rows of data for it; contract tests walk all tasks."""
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Label names, for tasks that have labels."""
+        return None
+
+    @abstractmethod
+    def prepare(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Turn one row (role -> value) into arrays; target roles may be absent when predicting."""
+
+    @abstractmethod
+    def collate(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Put prepared rows into one batch."""
+
+    def dataset(self, rows: Rows, *, training: bool) -> Dataset[dict[str, Any]]:
+        """Return the prepared data set; tasks that cut rows into several examples override this."""
+        return PreparedRows(self, rows)
+
+    def augment(self, batch: dict[str, Tensor], *, training: bool) -> dict[str, Tensor]:
+        """Change a collated batch at random; runs in the main process, so that its randomness is resumable."""
+        return batch
+
+    @abstractmethod
+    def step(self, model: PerceiverIO, batch: Mapping[str, Tensor]) -> Step:
+        """Run the model on a batch that holds targets and return the loss."""
+
+    @abstractmethod
+    def metrics(self) -> MetricCollection:
+        """Return fresh metrics; one of them is called `score`."""
+
+    @abstractmethod
+    def update(self, metrics: MetricCollection, step: Step) -> None:
+        """Count one batch."""
+
+    @abstractmethod
+    def predict(self, model: PerceiverIO, inputs: Sequence[Any], *, top_k: int = 5) -> list[Result]:
+        """Answer inputs (values of `input_role`) in the form of the Hugging Face pipelines."""
+
+    @abstractmethod
+    def picture(self, value: Any, result: Result) -> Image.Image:
+        """Draw one input with its answer."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return name and settings, as saved beside the model."""
+        return {"name": self.name, **to_json(self.settings)}
+
+
+class PreparedRows(Dataset[dict[str, Any]]):
+    """Rows prepared when they are asked for."""
+
+    def __init__(self, task: Task[Any], rows: Rows) -> None:
+        self.task = task
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.task.prepare(self.rows[index])
+
+
+class _TaskRegistry(Registry[type[Task[Any]]]):
+    def add(self, name: str, item: type[Task[Any]]) -> type[Task[Any]]:
+        item.name = name
+        return super().add(name, item)
+
+
+TASKS: Registry[type[Task[Any]]] = _TaskRegistry("task")
+
+
+def task_from_json(data: Mapping[str, Any], config: PerceiverConfig) -> Task[Any]:
+    """Make the task that `Task.to_json` described.
+
+    Raises:
+        ValueError: The task is unknown, or a setting is wrong.
+    """
+    settings = {key: value for key, value in data.items() if key != "name"}
+    if "name" not in data:
+        raise ValueError(f"the task settings lack 'name'; tasks = {list(TASKS)}")
+    cls = TASKS[data["name"]]
+    return cls(from_json(cls.Settings, settings, f"{cls.name} settings"), config)
+
+
+def to_device(batch: Mapping[str, Tensor], model: PerceiverIO) -> dict[str, Tensor]:
+    """Move a batch to where the model is."""
+    device = next(model.parameters()).device
+    return {key: value.to(device) for key, value in batch.items()}
+
+
+def stack(items: Sequence[Mapping[str, Any]], key: str) -> Tensor:
+    """Stack equal arrays or numbers under `key` into one tensor."""
+    return torch.stack([torch.as_tensor(item[key]) for item in items])

@@ -1,0 +1,90 @@
+"""What all classification tasks share: fitting the head, loss, metrics, top-k, and the bar picture."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxtyping import Float
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torch.nn import functional
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from perceivers.adapters.label import LabelOutputConfig
+from perceivers.model import PerceiverConfig
+from perceivers.tasks.base import Result, Step
+
+
+def fit_head(config: PerceiverConfig, labels: Sequence[str] | None, task: str) -> PerceiverConfig:
+    """Return `config` with one output for each label.
+
+    Raises:
+        ValueError: There are no labels, or the model does not answer with labels.
+    """
+    if not labels:
+        raise ValueError(f"{task} needs label names; the data has none")
+    if not isinstance(config.outputs, LabelOutputConfig):
+        raise ValueError(f"{task} needs a model with 'label' outputs, not '{config.outputs.kind}'")
+    return dataclasses.replace(config, outputs=dataclasses.replace(config.outputs, num_classes=len(labels)))
+
+
+def class_step(logits: Float[Tensor, "B E"], targets: Tensor, label_smoothing: float) -> Step:
+    """Return the cross-entropy; `targets` are class ids (B,) or, after mixing, probabilities (B, E)."""
+    loss = functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+    return Step(loss, logits, targets.argmax(dim=-1) if targets.dim() == 2 else targets)
+
+
+def class_metrics(num_classes: int) -> MetricCollection:
+    """Return accuracy over examples and F1 averaged over classes."""
+    return MetricCollection(
+        {
+            "accuracy": MulticlassAccuracy(num_classes, average="micro"),
+            "f1": MulticlassF1Score(num_classes, average="macro"),
+        }
+    )
+
+
+def present_classes(logits: Float[Tensor, "B E"], labels: Sequence[str], top_k: int) -> list[Result]:
+    """Return the `top_k` most probable labels of each row, the likeliest first."""
+    probabilities = logits.double().softmax(dim=-1)
+    best = probabilities.topk(min(top_k, len(labels)), dim=-1)
+    return [
+        [{"label": labels[i], "score": score} for i, score in zip(ids, scores, strict=True)]
+        for ids, scores in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+
+
+def target_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row's class id, when it has one."""
+    return {"label": int(row["label"])} if row.get("label") is not None else {}
+
+
+def draw_bars(result: Result, width: int = 260, row: int = 22) -> Image.Image:
+    """Draw labels with their scores as bars."""
+    panel = Image.new("RGB", (width, row * max(len(result), 1)), "white")
+    draw = ImageDraw.Draw(panel)
+    for i, entry in enumerate(result):
+        top = i * row
+        draw.rectangle((0, top + 2, round(width * entry["score"]), top + row - 3), fill="#9ecae1")
+        draw.text((6, top + 5), f"{entry['label']}  {entry['score']:.1%}", fill="black")
+    return panel
+
+
+def beside(left: Image.Image, right: Image.Image, gap: int = 12) -> Image.Image:
+    """Put two pictures next to each other on white."""
+    joined = Image.new("RGB", (left.width + gap + right.width, max(left.height, right.height)), "white")
+    joined.paste(left, (0, 0))
+    joined.paste(right, (left.width + gap, 0))
+    return joined
+
+
+def first_answers(logits: Float[Tensor, "B E"] | Float[Tensor, "B O E"]) -> Float[Tensor, "B E"]:
+    """Return (B, E) logits of models that answer one or several queries: the first is the label's."""
+    return logits if logits.dim() == 2 else logits[:, 0]
+
+
+def batches_of(inputs: Sequence[Any], batch_size: int) -> list[Sequence[Any]]:
+    """Cut `inputs` into consecutive batches."""
+    return [inputs[i : i + batch_size] for i in range(0, len(inputs), batch_size)]
+

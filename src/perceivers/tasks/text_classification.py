@@ -1,0 +1,136 @@
+"""Text classification: bytes in, label scores out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from perceivers.adapters.text import TextInputConfig
+from perceivers.model import PerceiverConfig, PerceiverIO
+from perceivers.processing.text import ByteTokenizer
+from perceivers.tasks.base import TASKS, Result, Rows, Step, Task, to_device
+from perceivers.tasks.classes import (
+    batches_of,
+    beside,
+    class_metrics,
+    class_step,
+    draw_bars,
+    first_answers,
+    fit_head,
+    present_classes,
+    target_of,
+)
+from perceivers.tasks.drawing import draw_text
+from perceivers.tasks.masking import random_mask
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextClassificationSettings:
+    """Settings of text classification.
+
+    Args:
+        labels: Label names, in the order of the outputs.
+        label_smoothing: Share of the target spread over all classes while training.
+        byte_dropout: Share of bytes replaced by the mask while training.
+    """
+
+    labels: tuple[str, ...] = ()
+    label_smoothing: float = 0.0
+    byte_dropout: float = 0.0
+
+
+@TASKS.register("text-classification")
+class TextClassification(Task[TextClassificationSettings]):
+    """One label a text; text longer than the model reads is cut at the end."""
+
+    Settings = TextClassificationSettings
+    roles: ClassVar[tuple[str, ...]] = ("text", "label")
+    input_role = "text"
+    default_model = "text-classifier-small"
+    score = "accuracy"
+
+    def __init__(self, settings: TextClassificationSettings, config: PerceiverConfig) -> None:
+        super().__init__(settings, config)
+        if not isinstance(config.inputs, TextInputConfig):
+            raise ValueError(f"text-classification needs a model with text inputs, not '{config.inputs.kind}'")
+        self.max_length = config.inputs.max_length
+        self.tokenizer = ByteTokenizer()
+
+    @classmethod
+    def fit(cls, config: PerceiverConfig, labels: Sequence[str] | None, settings: Mapping[str, Any]) -> "Self":
+        """Give the model one output a label; see `Task.fit`."""
+        return super().fit(fit_head(config, labels, cls.name), labels, {**settings, "labels": list(labels or ())})
+
+    @classmethod
+    def example(cls) -> "tuple[Self, Rows]":
+        """Return a tiny task on three sentences."""
+        from perceivers.zoo import ZOO
+
+        texts = ("good morning", "bad evening", "été à la mer")
+        rows = [{"text": text, "label": i % 2} for i, text in enumerate(texts)]
+        return cls.fit(ZOO["text-classifier-small"].config, ("a", "b"), {}), rows
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label names."""
+        return self.settings.labels
+
+    def prepare(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the ids of the text's first bytes."""
+        return {"input_ids": self.tokenizer.encode(row["text"])[: self.max_length], **target_of(row)}
+
+    def collate(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Return `input_ids` and `keep_mask` (B, M), padded to the longest, and, when known, `label` (B,)."""
+        input_ids, keep_mask = self.tokenizer.pad([item["input_ids"] for item in items])
+        batch = {"input_ids": torch.from_numpy(input_ids), "keep_mask": torch.from_numpy(keep_mask)}
+        if "label" in items[0]:
+            batch["label"] = torch.tensor([item["label"] for item in items])
+        return batch
+
+    def augment(self, batch: dict[str, Tensor], *, training: bool) -> dict[str, Tensor]:
+        """Hide a share of the bytes while training."""
+        if not training or not self.settings.byte_dropout:
+            return batch
+        hidden = random_mask(batch["keep_mask"], self.settings.byte_dropout)
+        return {**batch, "input_ids": batch["input_ids"].masked_fill(hidden, self.tokenizer.mask_id)}
+
+    def step(self, model: PerceiverIO, batch: Mapping[str, Tensor]) -> Step:
+        """Return the cross-entropy of a batch; smoothing counts while training only."""
+        smoothing = self.settings.label_smoothing if model.training else 0.0
+        return class_step(first_answers(model(batch)), batch["label"], smoothing)
+
+    def metrics(self) -> MetricCollection:
+        """Return accuracy and F1."""
+        return class_metrics(len(self.labels))
+
+    def update(self, metrics: MetricCollection, step: Step) -> None:
+        """Count one batch."""
+        metrics.update(step.outputs, step.targets)
+
+    @torch.inference_mode()
+    def predict(self, model: PerceiverIO, inputs: Sequence[Any], *, top_k: int = 5) -> list[Result]:
+        """Classify texts.
+
+        Raises:
+            ValueError: A text is empty.
+        """
+        for i, text in enumerate(inputs):
+            if not text:
+                raise ValueError(f"text {i} is empty; text-classification needs at least one character")
+        results: list[Result] = []
+        for chunk in batches_of(inputs, 32):
+            batch = self.collate([self.prepare({"text": text}) for text in chunk])
+            logits = first_answers(model(to_device(batch, model)))
+            results += present_classes(logits, self.labels, top_k)
+        return results
+
+    def picture(self, value: Any, result: Result) -> Image.Image:
+        """Draw the text beside its scores."""
+        return beside(draw_text(value), draw_bars(result))

@@ -1,0 +1,173 @@
+"""Image classifiers."""
+
+from perceivers.adapters import InputConfig
+from perceivers.adapters.image import Conv1x1InputConfig, ConvInputConfig, PatchInputConfig, PixelInputConfig
+from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig
+from perceivers.model import AverageDecoderConfig, CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig
+from perceivers.adapters.label import NoQueryConfig
+from perceivers.nn.positions import FourierPositionConfig, LearnedPositionConfig, PositionedConfig
+from perceivers.zoo.spec import ZOO, Spec
+
+# Channel statistics of ImageNet, for values in [0, 1].
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+_IMAGENET_ENCODER = EncoderConfig(
+    num_latents=512,
+    latent_channels=1024,
+    num_blocks=8,
+    num_layers_per_block=6,
+    num_cross_heads=1,
+    num_self_heads=8,
+)
+
+
+def _fourier(resolution: int, num_bands: int = 64) -> PositionedConfig:
+    positions = FourierPositionConfig(num_bands=num_bands, max_resolution=(resolution, resolution))
+    return PositionedConfig(positions=positions)
+
+
+def _imagenet(inputs: InputConfig, *, query_residual: bool) -> PerceiverConfig:
+    return PerceiverConfig(
+        inputs=inputs,
+        encoder=_IMAGENET_ENCODER,
+        queries=LearnedQueryConfig(num_channels=1024),
+        decoder=CrossAttentionDecoderConfig(num_heads=1, query_residual=query_residual),
+        outputs=LabelOutputConfig(num_classes=1000),
+    )
+
+
+ZOO.add(
+    "image-fourier",
+    Spec(
+        name="image-fourier",
+        task="image-classification",
+        summary="ImageNet from raw pixels with Fourier positions (Perceiver IO, table 7, config A)",
+        licence="CC BY 4.0",
+        config=_imagenet(
+            PixelInputConfig(image_size=(224, 224), mean=_MEAN, std=_STD, positioned=_fourier(224)),
+            query_residual=True,
+        ),
+    ),
+)
+
+ZOO.add(
+    "image-learned",
+    Spec(
+        name="image-learned",
+        task="image-classification",
+        summary="ImageNet from a 1x1 convolution with learned positions: no knowledge of two dimensions",
+        licence="CC BY 4.0",
+        config=_imagenet(
+            Conv1x1InputConfig(
+                image_size=(224, 224),
+                mean=_MEAN,
+                std=_STD,
+                num_channels=256,
+                positioned=PositionedConfig(positions=LearnedPositionConfig(num_channels=256), project_channels=256),
+            ),
+            query_residual=False,
+        ),
+    ),
+)
+
+ZOO.add(
+    "image-conv",
+    Spec(
+        name="image-conv",
+        task="image-classification",
+        summary="ImageNet from a convolution and max-pooling with Fourier positions",
+        licence="CC BY 4.0",
+        config=_imagenet(
+            ConvInputConfig(image_size=(224, 224), mean=_MEAN, std=_STD, num_channels=64, positioned=_fourier(56)),
+            query_residual=True,
+        ),
+    ),
+)
+
+_SMALL_ENCODER = EncoderConfig(
+    num_latents=32,
+    latent_channels=96,
+    num_blocks=2,
+    num_layers_per_block=3,
+    num_cross_heads=1,
+    num_self_heads=4,
+    self_widening_factor=2,
+)
+
+ZOO.add(
+    "image-small",
+    Spec(
+        name="image-small",
+        task="image-classification",
+        summary="Classifier for 64x64 images in 4x4 patches, sized for a CPU; no released weights",
+        config=PerceiverConfig(
+            inputs=PatchInputConfig(
+                image_size=(64, 64),
+                patch_size=4,
+                num_channels=64,
+                mean=(0.5,),
+                std=(0.25,),
+                positioned=_fourier(16, num_bands=8),
+            ),
+            encoder=_SMALL_ENCODER,
+            queries=LearnedQueryConfig(num_channels=96),
+            decoder=CrossAttentionDecoderConfig(num_heads=4, query_residual=True),
+            outputs=LabelOutputConfig(num_classes=10),
+        ),
+    ),
+)
+
+ZOO.add(
+    "digits-small",
+    Spec(
+        name="digits-small",
+        task="image-classification",
+        summary="Classifier for 8x8 grey digits from raw pixels, trained in a minute; no released weights",
+        config=PerceiverConfig(
+            inputs=PixelInputConfig(
+                image_size=(8, 8),
+                image_channels=1,
+                mean=(0.3,),
+                std=(0.38,),
+                positioned=_fourier(8, num_bands=4),
+            ),
+            encoder=_SMALL_ENCODER,
+            queries=LearnedQueryConfig(num_channels=96),
+            decoder=CrossAttentionDecoderConfig(num_heads=4, query_residual=True),
+            outputs=LabelOutputConfig(num_classes=10),
+        ),
+    ),
+)
+
+ZOO.add(
+    "image-original-small",
+    Spec(
+        name="image-original-small",
+        task="image-classification",
+        summary="The original Perceiver at small size: reads before each block, averages the latents",
+        citation="Jaegle et al., Perceiver, arXiv:2103.03206",
+        config=PerceiverConfig(
+            inputs=PixelInputConfig(
+                image_size=(32, 32),
+                mean=(0.5,),
+                std=(0.25,),
+                positioned=_fourier(32, num_bands=8),
+            ),
+            encoder=EncoderConfig(
+                num_latents=32,
+                latent_channels=96,
+                num_blocks=4,
+                num_layers_per_block=2,
+                num_cross_attends=4,
+                share_cross_attends="after_first",
+                num_cross_heads=1,
+                num_self_heads=4,
+                self_widening_factor=2,
+            ),
+            queries=NoQueryConfig(),
+            decoder=AverageDecoderConfig(),
+            outputs=LabelOutputConfig(num_classes=10),
+        ),
+    ),
+)

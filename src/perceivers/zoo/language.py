@@ -1,0 +1,86 @@
+"""Byte-level language models."""
+
+from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig
+from perceivers.adapters.text import TextInputConfig, TextOutputConfig, TextQueryConfig
+from perceivers.model import CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig
+from perceivers.nn.positions import LearnedPositionConfig, PositionedConfig
+from perceivers.zoo.spec import ZOO, Spec
+
+
+def _text_input(max_length: int, num_channels: int, embedding_init_scale: float = 1.0) -> TextInputConfig:
+    positions = LearnedPositionConfig(num_channels=num_channels)
+    return TextInputConfig(
+        max_length=max_length,
+        num_channels=num_channels,
+        positioned=PositionedConfig(positions=positions, combine="add"),
+        embedding_init_scale=embedding_init_scale,
+    )
+
+
+ZOO.add(
+    "language",
+    Spec(
+        name="language",
+        task="fill-mask",
+        summary="Masked language modelling on UTF-8 bytes (Perceiver IO Base, table 1)",
+        licence="CC BY 4.0",
+        config=PerceiverConfig(
+            inputs=_text_input(2048, 768),
+            encoder=EncoderConfig(
+                num_latents=256,
+                latent_channels=1280,
+                num_blocks=1,
+                num_layers_per_block=26,
+                num_cross_heads=8,
+                num_self_heads=8,
+                qk_channels=256,
+                v_channels=1280,
+            ),
+            queries=TextQueryConfig(max_length=2048, positions=LearnedPositionConfig(num_channels=768)),
+            decoder=CrossAttentionDecoderConfig(num_heads=8, qk_channels=256, v_channels=768),
+            outputs=TextOutputConfig(),
+        ),
+    ),
+)
+
+_SMALL_ENCODER = EncoderConfig(
+    num_latents=64,
+    latent_channels=192,
+    num_blocks=1,
+    num_layers_per_block=6,
+    num_cross_heads=4,
+    num_self_heads=4,
+    self_widening_factor=2,
+)
+
+ZOO.add(
+    "language-small",
+    Spec(
+        name="language-small",
+        task="fill-mask",
+        summary="Masked language modelling on windows of 256 bytes, sized for a CPU; no released weights",
+        config=PerceiverConfig(
+            inputs=_text_input(256, 128, 0.5),
+            encoder=_SMALL_ENCODER,
+            queries=TextQueryConfig(max_length=256, positions=LearnedPositionConfig(num_channels=128)),
+            decoder=CrossAttentionDecoderConfig(num_heads=4, qk_channels=128, v_channels=128, widening_factor=2),
+            outputs=TextOutputConfig(),
+        ),
+    ),
+)
+
+ZOO.add(
+    "text-classifier-small",
+    Spec(
+        name="text-classifier-small",
+        task="text-classification",
+        summary="Byte-level text classifier for up to 256 bytes, sized for a CPU; no released weights",
+        config=PerceiverConfig(
+            inputs=_text_input(256, 128, 0.5),
+            encoder=_SMALL_ENCODER,
+            queries=LearnedQueryConfig(num_channels=192),
+            decoder=CrossAttentionDecoderConfig(num_heads=4, query_residual=True),
+            outputs=LabelOutputConfig(num_classes=2),
+        ),
+    ),
+)

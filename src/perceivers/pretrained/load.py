@@ -1,0 +1,61 @@
+"""From a name to a model: fresh weights from the zoo, or a saved folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from perceivers.config import override
+from perceivers.model import PerceiverIO
+from perceivers.pretrained.folder import load_folder, save_folder
+from perceivers.zoo import ZOO
+
+
+def build(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+) -> PerceiverIO:
+    """Return a model of the zoo with fresh weights.
+
+    Args:
+        name: Name in the zoo; `perceivers.models()` lists them.
+        num_classes: Number of label outputs, for models that have them.
+        overrides: Config fields to change, by dotted path, e.g. `{"encoder.num_latents": 64}`.
+        seed: Seed of the weights; `None` leaves torch's generator as it is.
+
+    Raises:
+        ValueError: The name or a path is unknown, or a value does not fit.
+    """
+    changes = dict(overrides or {})
+    if num_classes is not None:
+        changes["outputs.num_classes"] = num_classes
+    config = override(ZOO[name].config, changes)
+    if seed is None:
+        return PerceiverIO(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return PerceiverIO(config)
+
+
+def load(source: str | Path) -> PerceiverIO:
+    """Return a trained model in evaluation mode.
+
+    Args:
+        source: A folder that `save` or `perceivers train` wrote.
+
+    Raises:
+        ValueError: There is no such folder, or its files do not fit together.
+    """
+    if not Path(source).is_dir():
+        hint = " (a name of the zoo: fresh weights come from perceivers.build)" if str(source) in ZOO else ""
+        raise ValueError(f"'{source}' is no folder with a saved model{hint}")
+    return load_folder(source)[0]
+
+
+def save(model: PerceiverIO, folder: str | Path) -> None:
+    """Write `model` to `folder` as `config.json` and `model.safetensors`."""
+    save_folder(model, folder)

@@ -1,11 +1,15 @@
 """Perceiver and Perceiver IO in PyTorch: any input, any output, one model."""
 
-from perceivers.model import Latents, PerceiverConfig, PerceiverIO
-from perceivers.nn.maps import record_attention
-from perceivers.pretrained.load import build, load, save
-from perceivers.tasks import TASKS
-from perceivers.tasks.pipeline import Pipeline, pipeline
-from perceivers.zoo import models
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perceivers.model import Latents, PerceiverConfig, PerceiverIO
+    from perceivers.nn.maps import record_attention
+    from perceivers.pretrained.load import build, load, save
+    from perceivers.tasks import TASKS
+    from perceivers.tasks.pipeline import Pipeline, pipeline
+    from perceivers.zoo import models
 
 __version__ = "0.1.0"
 
@@ -22,3 +26,28 @@ __all__ = [
     "record_attention",
     "save",
 ]
+
+# Public names are imported when they are first used, so that `import perceivers` costs nothing.
+_HOMES = {
+    "TASKS": "perceivers.tasks",
+    "Latents": "perceivers.model",
+    "PerceiverConfig": "perceivers.model",
+    "PerceiverIO": "perceivers.model",
+    "Pipeline": "perceivers.tasks.pipeline",
+    "build": "perceivers.pretrained.load",
+    "load": "perceivers.pretrained.load",
+    "models": "perceivers.zoo",
+    "pipeline": "perceivers.tasks.pipeline",
+    "record_attention": "perceivers.nn.maps",
+    "save": "perceivers.pretrained.load",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'perceivers' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

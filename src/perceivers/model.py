@@ -96,7 +96,8 @@ class Encoder(nn.Module):
         self.cross_attends = nn.ModuleList(self._cross_attention(input_channels) for _ in range(num_reads))
         num_stacks = 1 if config.share_blocks else config.num_blocks
         self.blocks = nn.ModuleList(
-            nn.ModuleList(self._self_attention() for _ in range(config.num_layers_per_block)) for _ in range(num_stacks)
+            nn.Sequential(*(self._self_attention() for _ in range(config.num_layers_per_block)))
+            for _ in range(num_stacks)
         )
 
     def read(self, tokens: Tokens) -> Float[Tensor, "B N D"]:
@@ -109,8 +110,7 @@ class Encoder(nn.Module):
         for i in range(self.config.num_blocks):
             if 0 < i < self.config.num_cross_attends:
                 latents = self._read_again(latents, tokens, i)
-            for layer in self.blocks[min(i, len(self.blocks) - 1)]:
-                latents = layer(latents)
+            latents = self.blocks[min(i, len(self.blocks) - 1)](latents)
         return latents
 
     def _read_again(self, latents: Tensor, tokens: Tokens, index: int) -> Tensor:

@@ -202,7 +202,9 @@ class PatchInput(ImageInput):
         patch_channels = config.image_channels * config.patch_size**2
         super().__init__(config, config.num_channels or patch_channels, (height, width))
         self.patch_size = config.patch_size
-        self.linear = nn.Identity() if config.num_channels is None else plain_linear(patch_channels, config.num_channels)
+        self.linear = (
+            nn.Identity() if config.num_channels is None else plain_linear(patch_channels, config.num_channels)
+        )
 
     def features(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w c"]:
         """Return the (projected) patches."""

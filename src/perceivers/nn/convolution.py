@@ -1,5 +1,7 @@
 """Convolutional features of the original: SAME padding as its framework does it, and its batch norm."""
 
+from itertools import pairwise
+
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -9,9 +11,7 @@ from torch.nn import functional
 from perceivers.nn.init import truncated_normal_
 
 
-def space_to_depth(
-    image: Float[Tensor, "B *T H W C"], spatial: int, temporal: int = 1
-) -> Float[Tensor, "B *t h w c"]:
+def space_to_depth(image: Float[Tensor, "B *T H W C"], spatial: int, temporal: int = 1) -> Float[Tensor, "B *t h w c"]:
     """Fold blocks of pixels (and frames) into channels.
 
     Args:
@@ -55,6 +55,8 @@ class BatchNorm(nn.Module):
     count: Tensor
     hidden_mean: Tensor
     hidden_var: Tensor
+    mean: Tensor
+    var: Tensor
 
     def __init__(self, num_channels: int, *, decay: float = 0.9, eps: float = 1e-5) -> None:
         super().__init__()
@@ -102,11 +104,10 @@ class ConvDownsample(nn.Module):
         super().__init__()
         self.same_padding = same_padding
         widths = [in_channels] + [num_channels] * num_stages
-        self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, 7, stride=2, bias=False) for a, b in zip(widths, widths[1:], strict=False)
-        )
-        for a, conv in zip(widths, self.convs, strict=False):
-            truncated_normal_(conv.weight, (49 * a) ** -0.5)
+        convs = [nn.Conv2d(a, b, 7, stride=2, bias=False) for a, b in pairwise(widths)]
+        for conv in convs:
+            truncated_normal_(conv.weight, (49 * conv.in_channels) ** -0.5)
+        self.convs = nn.ModuleList(convs)
         self.norms = nn.ModuleList(
             BatchNorm(num_channels) if use_batch_norm else nn.Identity() for _ in range(num_stages)
         )

@@ -31,9 +31,7 @@ def grid_positions(grid_shape: GridShape, *, endpoint: bool = True) -> Float[Ten
             models trained so need `False` for every query.
     """
     axes = [
-        torch.linspace(-1, 1, n, dtype=torch.float64)
-        if endpoint
-        else -1 + 2 * torch.arange(n, dtype=torch.float64) / n
+        torch.linspace(-1, 1, n, dtype=torch.float64) if endpoint else -1 + 2 * torch.arange(n, dtype=torch.float64) / n
         for n in grid_shape
     ]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, len(grid_shape))

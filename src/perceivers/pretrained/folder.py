@@ -58,7 +58,7 @@ def load_folder(folder: str | Path) -> tuple[PerceiverIO, dict[str, Any] | None]
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{folder / CONFIG_FILE} is no JSON: {error}") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise ValueError(f"{folder / CONFIG_FILE} must be an object with \"format\": {FORMAT}")
+        raise ValueError(f'{folder / CONFIG_FILE} must be an object with "format": {FORMAT}')
     model = PerceiverIO(from_json(PerceiverConfig, document.get("model", {}), "model"))
     load_weights(model, folder / WEIGHTS_FILE)
     return model.eval(), document.get("task")

@@ -1,0 +1,60 @@
+"""Checkpoints that are whole or absent: written aside, flushed to disk, then renamed."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from accelerate import Accelerator
+
+_NAME = re.compile(r"step-(\d{8})")
+
+
+def write_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int) -> Path:
+    """Write model, optimiser, schedule, random states and progress, then drop all but the newest `keep`.
+
+    Args:
+        accelerator: Holds everything that was prepared or registered.
+        folder: The folder of checkpoints.
+        step: Optimiser steps taken.
+        keep: How many checkpoints to keep.
+    """
+    final = folder / f"step-{step:08d}"
+    partial = folder / f".{final.name}.partial"
+    if accelerator.is_main_process:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(partial))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        for path in [*partial.rglob("*"), partial]:
+            _flush(path)
+        shutil.rmtree(final, ignore_errors=True)
+        os.rename(partial, final)
+        _flush(folder)
+        for old in checkpoints(folder)[:-keep]:
+            shutil.rmtree(old)
+    accelerator.wait_for_everyone()
+    return final
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the whole checkpoints in `folder`, the oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest whole checkpoint in `folder`, if any."""
+    found = checkpoints(folder)
+    return found[-1] if found else None
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

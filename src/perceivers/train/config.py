@@ -1,0 +1,98 @@
+"""Everything that says how a run goes; recipes are these as YAML."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """The optimiser.
+
+    Args:
+        name: AdamW, or LAMB for large batches (the paper's choice).
+        learning_rate: Peak learning rate.
+        weight_decay: Decay of weight matrices; norms, biases, positions, latents and queries are spared.
+        betas: Decay of the two moment estimates.
+        eps: Added to the denominator.
+    """
+
+    name: Literal["adamw", "lamb"] = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """How the learning rate moves, as a factor of its peak.
+
+    Args:
+        name: Shape after the warm-up. `constant_cosine` stays at the peak, then falls along a cosine.
+        warmup_fraction: Share of all steps in which the rate rises from zero.
+        constant_fraction: Share of all steps after the warm-up that `constant_cosine` stays at the peak.
+        final_factor: Where falling shapes end.
+    """
+
+    name: Literal["constant", "linear", "cosine", "constant_cosine", "inverse_sqrt"] = "cosine"
+    warmup_fraction: float = 0.05
+    constant_fraction: float = 0.5
+    final_factor: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("warmup_fraction", "constant_fraction", "final_factor"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} ({value}) must lie between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A training run.
+
+    Args:
+        epochs: Passes over the training split; used unless `max_steps` is given.
+        max_steps: Optimiser steps.
+        batch_size: Examples an optimiser step, over all processes and accumulated micro-batches.
+        accumulation: Micro-batches an optimiser step.
+        seed: Seed of weights, order and every random choice.
+        mixed_precision: Number format of the forward pass.
+        max_grad_norm: Gradients are clipped to this norm; `None` leaves them.
+        ema_decay: Decay of a moving average of the weights, which is then what is evaluated and
+            saved; `None` for none.
+        eval_every: Steps between evaluations; `None` evaluates after each epoch.
+        checkpoint_every: Steps between checkpoints; `None` writes one after each evaluation.
+        keep_checkpoints: How many of the newest checkpoints to keep.
+        patience: Stop after so many evaluations without a better score; `None` never stops early.
+        select: Which weights become the model: the last, or those with the best evaluation score
+            (only fair when the evaluation split is not also the test).
+        tracker: Where curves go: "tensorboard", "wandb", "trackio", or `None`.
+        num_workers: Processes that prepare data; 0 prepares in the main one.
+        optimizer: The optimiser.
+        schedule: The learning-rate schedule.
+    """
+
+    epochs: float = 10.0
+    max_steps: int | None = None
+    batch_size: int = 32
+    accumulation: int = 1
+    seed: int = 0
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    max_grad_norm: float | None = 1.0
+    ema_decay: float | None = None
+    eval_every: int | None = None
+    checkpoint_every: int | None = None
+    keep_checkpoints: int = 2
+    patience: int | None = None
+    select: Literal["last", "best"] = "last"
+    tracker: str | None = "tensorboard"
+    num_workers: int = 0
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "accumulation", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
+        if self.batch_size % self.accumulation:
+            raise ValueError(f"batch_size ({self.batch_size}) must be divisible by accumulation ({self.accumulation})")

@@ -1,0 +1,293 @@
+"""The training loop, on Accelerate."""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from perceivers.config import to_json
+from perceivers.model import PerceiverIO
+from perceivers.pretrained.folder import save_folder
+from perceivers.tasks.base import Rows, Step, Task, to_device
+from perceivers.train.batches import EndlessBatches, Order
+from perceivers.train.checkpoint import latest_checkpoint, write_checkpoint
+from perceivers.train.config import TrainConfig
+from perceivers.train.evaluate import evaluate
+from perceivers.train.optim import make_optimizer, make_schedule
+from perceivers.train.progress import RunProgress
+
+HISTORY_FILE = "history.jsonl"
+METRICS_FILE = "metrics.json"
+
+
+@dataclass
+class Progress:
+    """Where a run is; saved in every checkpoint.
+
+    Args:
+        step: Optimiser steps taken.
+        best: Best evaluation score so far.
+        waited: Evaluations since then.
+        seconds: Training time so far, over all sittings.
+        history: What was logged.
+    """
+
+    step: int = 0
+    best: float | None = None
+    waited: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the fields."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the fields of a saved run."""
+        vars(self).update(state)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to.
+
+    Args:
+        metrics: Scores of the saved model on the evaluation split.
+        history: One entry a logged step or evaluation.
+        steps: Optimiser steps taken.
+        seconds: Training time.
+        stopped_early: Whether patience ran out.
+    """
+
+    metrics: dict[str, float]
+    history: list[dict[str, float]]
+    steps: int
+    seconds: float
+    stopped_early: bool
+
+
+class Trainer:
+    """Trains a model on a task and leaves it, with its scores and curves, in a folder.
+
+    The folder is itself a saved model: `perceivers.pipeline(model=folder)` serves it.
+
+    Args:
+        task: The task, fitted to the model's config.
+        model: The model; trained in place.
+        train_rows: Training split.
+        eval_rows: Evaluation split.
+        config: How the run goes.
+        folder: Where everything is written.
+        show_progress: Draw the progress bar.
+    """
+
+    def __init__(
+        self,
+        task: Task[Any],
+        model: PerceiverIO,
+        train_rows: Rows,
+        eval_rows: Rows,
+        config: TrainConfig,
+        folder: str | Path,
+        *,
+        show_progress: bool = True,
+    ) -> None:
+        self.task = task
+        self.config = config
+        self.folder = Path(folder)
+        self.eval_rows = eval_rows
+        self.show_progress = show_progress
+        self.accelerator = Accelerator(
+            mixed_precision=config.mixed_precision,
+            gradient_accumulation_steps=config.accumulation,
+            log_with=config.tracker,
+            project_dir=str(self.folder),
+        )
+        self.dataset = task.dataset(train_rows, training=True)
+        self.order = Order(
+            num_examples=len(self.dataset),  # pyright: ignore[reportArgumentType]
+            batch_size=config.batch_size // config.accumulation,
+            seed=config.seed,
+            rank=self.accelerator.process_index,
+            world_size=self.accelerator.num_processes,
+        )
+        steps_per_epoch = max(self.order.batches_per_epoch // config.accumulation, 1)
+        self.num_steps = config.max_steps or max(math.ceil(config.epochs * steps_per_epoch), 1)
+        self.eval_every = config.eval_every or steps_per_epoch
+        self.checkpoint_every = config.checkpoint_every or self.eval_every
+        optimizer = make_optimizer(model, config.optimizer)
+        self.schedule = make_schedule(optimizer, config.schedule, self.num_steps)
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.ema = _average(self.accelerator.unwrap_model(self.model), config.ema_decay)
+        self.progress = Progress()
+        for part in (self.schedule, self.progress, *([self.ema] if self.ema else [])):
+            self.accelerator.register_for_checkpointing(part)
+
+    def run(self, *, resume: bool = False) -> RunResult:
+        """Train to the end.
+
+        Args:
+            resume: Take up the newest whole checkpoint in the folder; without one, start anew.
+
+        Raises:
+            ValueError: The loss is not finite.
+        """
+        set_seed(self.config.seed)
+        if resume:
+            self._resume()
+        self._start_trackers()
+        remaining = (self.num_steps - self.progress.step) * self.config.accumulation
+        batches = EndlessBatches(self.order, self.progress.step * self.config.accumulation, max(remaining, 0))
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=batches,
+            collate_fn=self.task.collate,
+            num_workers=self.config.num_workers,
+            # Its own generator: making an iterator must not draw from the one that a checkpoint restores.
+            generator=torch.Generator(),
+        )
+        show = self.show_progress and self.accelerator.is_main_process
+        stopped = False
+        with RunProgress(self.num_steps, self.config.batch_size, start=self.progress.step, show=show) as bar:
+            began = time.perf_counter() - self.progress.seconds
+            for batch in loader:
+                loss = self._train_on(batch)
+                if not self.accelerator.sync_gradients:
+                    continue
+                self.progress.seconds = time.perf_counter() - began
+                bar.step(loss)
+                stopped = self._after_step(loss, bar)
+                if stopped:
+                    break
+        return self._finish(stopped)
+
+    @property
+    def averaged(self) -> PerceiverIO:
+        """The weights that are evaluated and saved: the moving average when there is one."""
+        if self.ema is not None:
+            return cast(PerceiverIO, self.ema.module)
+        return cast(PerceiverIO, self.accelerator.unwrap_model(self.model))
+
+    def _train_on(self, batch: dict[str, Tensor]) -> float:
+        """Take one micro-batch; the weights move when enough have been accumulated."""
+        self.model.train()
+        batch = to_device(self.task.augment(batch, training=True), cast(PerceiverIO, self.model))
+        with self.accelerator.accumulate(self.model):
+            step: Step = self.task.step(cast(PerceiverIO, self.model), batch)
+            loss = float(step.loss.detach())
+            if not math.isfinite(loss):
+                raise ValueError(
+                    f"the loss is {loss} at step {self.progress.step + 1}; the newest checkpoint is untouched. "
+                    f"Try a lower learning rate, or mixed_precision 'no'"
+                )
+            self.accelerator.backward(step.loss)
+            if self.accelerator.sync_gradients and self.config.max_grad_norm is not None:
+                self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        if self.accelerator.sync_gradients:
+            self.schedule.step()
+            if self.ema is not None:
+                self.ema.update_parameters(self.accelerator.unwrap_model(self.model))
+        return loss
+
+    def _after_step(self, loss: float, bar: RunProgress) -> bool:
+        """Log, evaluate and checkpoint when it is time; return whether patience has run out."""
+        progress = self.progress
+        progress.step += 1
+        last = progress.step == self.num_steps
+        rate = self.schedule.get_last_lr()[0]
+        self._log({"step": progress.step, "loss": loss, "learning_rate": rate})
+        out_of_patience = False
+        if last or progress.step % self.eval_every == 0:
+            scores = self._evaluate()
+            bar.score(self.task.score, scores[self.task.score])
+            self._log({"step": progress.step, **{f"eval_{name}": value for name, value in scores.items()}})
+            out_of_patience = self._judge(scores[self.task.score])
+        if last or out_of_patience or progress.step % self.checkpoint_every == 0:
+            write_checkpoint(
+                self.accelerator, self.folder / "checkpoints", progress.step, self.config.keep_checkpoints
+            )
+        return out_of_patience
+
+    def _judge(self, score: float) -> bool:
+        """Remember the best score; return whether too many evaluations have passed without a better one."""
+        progress = self.progress
+        sign = 1 if self.task.higher_is_better else -1
+        if progress.best is None or sign * score > sign * progress.best:
+            progress.best, progress.waited = score, 0
+            if self.config.select == "best" and self.accelerator.is_main_process:
+                save_folder(self.averaged, self.folder / "best", self.task.to_json())
+            return False
+        progress.waited += 1
+        return self.config.patience is not None and progress.waited >= self.config.patience
+
+    def _evaluate(self) -> dict[str, float]:
+        return evaluate(
+            self.task,
+            self.averaged,
+            self.eval_rows,
+            batch_size=self.config.batch_size,
+            rank=self.accelerator.process_index,
+            world_size=self.accelerator.num_processes,
+        )
+
+    def _finish(self, stopped: bool) -> RunResult:
+        """Save the chosen weights with their scores and curves."""
+        model = self.averaged
+        if self.config.select == "best":
+            from perceivers.pretrained.folder import load_weights
+
+            load_weights(model, self.folder / "best" / "model.safetensors")
+        scores = self._evaluate()
+        progress = self.progress
+        if self.accelerator.is_main_process:
+            save_folder(model, self.folder, self.task.to_json())
+            history = "".join(json.dumps(entry) + "\n" for entry in progress.history)
+            (self.folder / HISTORY_FILE).write_text(history, encoding="utf-8")
+            document = {**scores, "steps": progress.step, "seconds": round(progress.seconds, 1)}
+            (self.folder / METRICS_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        self.accelerator.end_training()
+        return RunResult(scores, progress.history, progress.step, progress.seconds, stopped)
+
+    def _resume(self) -> None:
+        checkpoint = latest_checkpoint(self.folder / "checkpoints")
+        if checkpoint is not None:
+            self.accelerator.load_state(str(checkpoint))
+
+    def _start_trackers(self) -> None:
+        if self.config.tracker is not None:
+            self.accelerator.init_trackers("curves", config=_flat(to_json(self.config)))
+
+    def _log(self, entry: dict[str, float]) -> None:
+        self.progress.history.append(entry)
+        if self.config.tracker is not None:
+            values = {name: value for name, value in entry.items() if name != "step"}
+            self.accelerator.log(values, step=int(entry["step"]))
+
+
+def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
+    if decay is None:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, int | float | str | bool]:
+    """Return nested settings as one level of plain values, as trackers want them."""
+    flat: dict[str, int | float | str | bool] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{name}."))
+        elif value is not None:
+            flat[f"{prefix}{name}"] = value if isinstance(value, int | float | bool) else str(value)
+    return flat

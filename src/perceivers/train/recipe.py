@@ -1,0 +1,182 @@
+"""Recipes: a whole run as data. The files under `recipes/` are read from here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from perceivers.config import from_json, override, to_json
+from perceivers.data import DataConfig, Splits, load_data
+from perceivers.model import PerceiverConfig, PerceiverIO
+from perceivers.pretrained.folder import load_folder, own_tensors
+from perceivers.tasks.base import TASKS, Task
+from perceivers.train.config import TrainConfig
+from perceivers.train.loop import Trainer
+from perceivers.zoo import ZOO
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A whole run.
+
+    Args:
+        task: Name of the task.
+        model: Name in the zoo for fresh weights, or the folder of a saved model to go on from;
+            `None` takes the task's default.
+        overrides: Fields of the model's config to change, by dotted path.
+        data: The data.
+        settings: Fields of the task's settings.
+        train: How the run goes.
+    """
+
+    task: str
+    model: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    data: DataConfig
+    settings: dict[str, Any] = field(default_factory=dict)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe made ready: everything but the training itself.
+
+    Args:
+        task: The task, fitted to the data.
+        model: The model.
+        splits: The data.
+        config: How the run goes.
+    """
+
+    task: Task[Any]
+    model: PerceiverIO
+    splits: Splits
+    config: TrainConfig
+
+    def trainer(self, folder: str | Path, *, show_progress: bool = True) -> Trainer:
+        """Return the trainer that writes to `folder`."""
+        return Trainer(
+            self.task,
+            self.model,
+            self.splits.train,
+            self.splits.eval,
+            self.config,
+            folder,
+            show_progress=show_progress,
+        )
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that ship with the package."""
+    folder = resources.files("perceivers") / "recipes"
+    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
+
+
+def load_recipe(source: str, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        source: Name of a shipped recipe, or the path of a YAML file.
+        changes: Fields to change, by dotted path, e.g. `{"train.epochs": 3}`.
+
+    Raises:
+        ValueError: There is no such recipe, or a field is unknown or wrong.
+    """
+    if source in recipe_names():
+        text = (resources.files("perceivers") / "recipes" / f"{source}.yaml").read_text(encoding="utf-8")
+    elif Path(source).is_file():
+        text = Path(source).read_text(encoding="utf-8")
+    else:
+        raise ValueError(f"recipe '{source}' is neither a file nor one of {recipe_names()}")
+    recipe = from_json(Recipe, yaml.safe_load(text) or {}, f"recipe {source}")
+    return change_recipe(recipe, changes or {})
+
+
+def change_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """Return `recipe` with fields changed by dotted path; `overrides.` and `settings.` accept any field.
+
+    Raises:
+        ValueError: A field is unknown or a value does not fit.
+    """
+    fixed: dict[str, Any] = {}
+    overrides, settings = dict(recipe.overrides), dict(recipe.settings)
+    for path, value in changes.items():
+        head, _, rest = path.partition(".")
+        if head == "overrides" and rest:
+            overrides[rest] = value
+        elif head == "settings" and rest:
+            settings[rest] = value
+        else:
+            fixed[path] = value
+    return replace(override(recipe, fixed), overrides=overrides, settings=settings)
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """Return the recipe as YAML, complete, for the record of a run."""
+    return yaml.safe_dump(to_json(recipe), sort_keys=False, allow_unicode=True)
+
+
+def prepare_run(recipe: Recipe) -> Run:
+    """Load and check the data, fit the task and make the model.
+
+    Raises:
+        ValueError: The task, model or data is unknown, or they do not fit together.
+    """
+    task_class = TASKS[recipe.task]
+    source = recipe.model or task_class.default_model
+    base, trained = _base_config(source)
+    config = override(base, recipe.overrides)
+    splits = load_data(recipe.data, task_class.roles)
+    task = task_class.fit(config, splits.labels, _nested(recipe.settings))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.train.seed)
+        model = PerceiverIO(task.config)
+    if trained is not None:
+        transfer(trained, model)
+    return Run(task, model, splits, recipe.train)
+
+
+def transfer(trained: PerceiverIO, model: PerceiverIO) -> list[str]:
+    """Copy trained weights into `model`; only the output side may differ, and then starts anew.
+
+    Returns:
+        The names that started anew.
+
+    Raises:
+        ValueError: Weights outside the output side do not fit; all are listed.
+    """
+    source, target = own_tensors(trained), own_tensors(model)
+    anew = [name for name, tensor in target.items() if name not in source or source[name].shape != tensor.shape]
+    wrong = [name for name in anew if not name.startswith("outputs.")]
+    if wrong:
+        raise ValueError(f"the trained model does not fit the new one at {wrong}; only outputs may differ")
+    with torch.no_grad():
+        for name, tensor in target.items():
+            if name not in anew:
+                tensor.copy_(source[name])
+    return anew
+
+
+def _base_config(source: str) -> tuple[PerceiverConfig, PerceiverIO | None]:
+    if source in ZOO:
+        return ZOO[source].config, None
+    if Path(source).is_dir():
+        trained, _ = load_folder(source)
+        return trained.config, trained
+    raise ValueError(f"model '{source}' is neither a folder nor in the zoo; choices = {list(ZOO)}")
+
+
+def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn dotted settings into nested ones: `{"augment.mixup": 0.2}` -> `{"augment": {"mixup": 0.2}}`."""
+    nested: dict[str, Any] = {}
+    for path, value in settings.items():
+        *parents, leaf = path.split(".")
+        node = nested
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    return nested

@@ -7,6 +7,7 @@ The weight fill and the reader restate the rules that the golden files were made
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,16 @@ from perceivers.model import CrossAttentionDecoderConfig, EncoderConfig, Perceiv
 from perceivers.nn.positions import FourierPositionConfig, LearnedPositionConfig, PositionConfig, PositionedConfig
 
 Json = dict[str, Any]
+
+GOLDENS = Path(__file__).parent / "goldens"
+# Full-size files are too large for the repository; where they exist, they lie beside it.
+FULL_SIZE_GOLDENS = Path(__file__).resolve().parents[2] / "shared" / "goldens" / "golden"
+
+# Largest difference, relative to the root mean square of the float64 truth. The smallest known
+# mistake (the exact GELU instead of the original's approximation) is 20 times the float32 bound.
+TOLERANCE = {torch.float32: 3e-5, torch.float64: 1e-9}
+GRADIENT_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}
+STATE_TOLERANCE = 1e-5
 
 
 class Golden:
@@ -45,6 +56,10 @@ class Golden:
             assert digest == self.recipe["input_sha256_16"][name], name
         return made
 
+    def grad_norms(self) -> dict[str, float]:
+        """Norm of each parameter's gradient under the original's names, in float64."""
+        return json.loads(str(self.arrays["f64/grad_norms"]))
+
     def error(self, key: str, ours: torch.Tensor, *, truth: bool = False) -> float:
         """Largest difference to the expected value, relative to its root mean square."""
         prefix = "f64/" if truth else ""
@@ -59,6 +74,33 @@ class Golden:
         assert tuple(ours.shape) == shape, (key, ours.shape, shape)
         expected = expected.astype(np.float64).reshape(-1)
         return float(np.abs(flat - expected).max() / max(np.sqrt((expected**2).mean()), 1e-30))
+
+
+def assert_matches_golden(
+    golden: Golden, ours: Mapping[str, torch.Tensor], *, tolerance: float, truth: bool = True
+) -> None:
+    """Compare tensors by golden key, and name every one that is off.
+
+    Args:
+        golden: What to compare with.
+        ours: Golden key -> our value.
+        tolerance: Largest difference relative to the root mean square of the expected values.
+        truth: Compare with the float64 run, not the float32 one, whose own noise is then allowed for.
+    """
+    allowed = {key: tolerance if truth else tolerance + golden.noise[key] for key in ours}
+    errors = {key: golden.error(key, value, truth=truth) for key, value in ours.items()}
+    # NaN compares as false: `not <=` catches it.
+    off = {key: f"{error:.1e} > {allowed[key]:.1e}" for key, error in errors.items() if not error <= allowed[key]}
+    assert not off, off
+
+
+def primitive(name: str) -> dict[str, np.ndarray]:
+    """Return the arrays of one building block, with its filled weights under `weights/<name>`."""
+    with np.load(GOLDENS / "primitives.npz", allow_pickle=False) as archive:
+        arrays = {key.removeprefix(f"{name}/"): archive[key] for key in archive.files if key.startswith(f"{name}/")}
+        meta = json.loads(str(archive["meta"])).get(name, {})
+    shapes = {**meta.get("params", {}), **meta.get("state", {})}
+    return arrays | {f"weights/{key}": fill(key, shape) for key, shape in shapes.items()}
 
 
 def fill(name: str, shape: list[int]) -> np.ndarray:

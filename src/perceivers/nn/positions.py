@@ -183,8 +183,10 @@ class FourierPositions(Positions):
         """Return one row a cell, row-major, in the dtype and on the device of `like`."""
         key = (tuple(grid_shape), like.dtype, like.device)
         if key not in self._cache:
-            grid = grid_positions(grid_shape, endpoint=self.config.endpoint)
-            self._cache[key] = self._features(grid).to(device=like.device, dtype=like.dtype)
+            # A tensor made in inference mode could not take part in training later.
+            with torch.inference_mode(False):
+                grid = grid_positions(grid_shape, endpoint=self.config.endpoint)
+                self._cache[key] = self._features(grid).to(device=like.device, dtype=like.dtype)
         return self._cache[key]
 
     def at(self, positions: Float[Tensor, "B M d"], like: Tensor) -> Float[Tensor, "B M P"]:

@@ -48,7 +48,8 @@ def load_haiku(model: PerceiverIO, params: Mapping[str, np.ndarray]) -> None:
     Raises:
         ValueError: Names or shapes do not fit; all are listed.
     """
-    tensors = {name: torch.from_numpy(np.asarray(value)) for name, value in params.items()}
+    # `torch.tensor` copies: arrays out of a pickle may be read-only.
+    tensors = {name: torch.tensor(np.asarray(value)) for name, value in params.items()}
     ours = read_with(rows(model.config), tensors, "the checkpoint")
     expected = model.state_dict()
     check_shapes({name: expected[name] for name in ours}, ours, "the checkpoint")

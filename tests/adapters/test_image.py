@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from golden_models import primitive
 from torch import Tensor
 
+from golden_models import primitive
 from perceivers.adapters.image import (
     Conv1x1InputConfig,
     ConvInputConfig,
@@ -23,18 +23,18 @@ from perceivers.nn.positions import PositionedConfig
 PLAIN_POSITIONS = PositionedConfig(positions=FourierPositionConfig(num_bands=2))
 
 
-def fourier(
-    num_bands: int, *, extra: int = 0, sine_only: bool = False, concat_positions: bool = True
-) -> PositionedConfig:
-    positions = FourierPositionConfig(num_bands=num_bands, sine_only=sine_only, concat_positions=concat_positions)
-    return PositionedConfig(positions=positions, num_extra_layers=extra)
+def fourier(*, num_extra_layers: int = 0) -> PositionedConfig:
+    positions = FourierPositionConfig(num_bands=3, max_resolution=(6, 8))
+    return PositionedConfig(positions=positions, num_extra_layers=num_extra_layers)
 
+
+SINES = FourierPositionConfig(num_bands=3, max_resolution=(6, 8), sine_only=True, concat_positions=False)
 
 # Golden name, our config, our parameter -> the original's.
 PREPROCESSORS: list[tuple[str, ImageInputConfig, dict[str, str]]] = [
     (
         "extra_pos_mlp",
-        PixelInputConfig(image_size=(6, 8), positioned=fourier(3, extra=2)),
+        PixelInputConfig(image_size=(6, 8), positioned=fourier(num_extra_layers=2)),
         {
             "positioned.extra.0": "~_build_network_inputs/linear",
             "positioned.extra.1": "~_build_network_inputs/linear_1",
@@ -42,15 +42,15 @@ PREPROCESSORS: list[tuple[str, ImageInputConfig, dict[str, str]]] = [
     ),
     (
         "sine_only_noconcat",
-        PixelInputConfig(image_size=(6, 8), stride=2, positioned=fourier(3, sine_only=True, concat_positions=False)),
+        PixelInputConfig(image_size=(6, 8), stride=2, positioned=PositionedConfig(positions=SINES)),
         {},
     ),
     (
         "patches_linear",
-        PatchInputConfig(image_size=(6, 8), patch_size=2, num_channels=7, positioned=fourier(2)),
+        PatchInputConfig(image_size=(6, 8), patch_size=2, num_channels=7, positioned=PLAIN_POSITIONS),
         {"linear": "patches_linear"},
     ),
-    ("user_pos", PixelInputConfig(image_size=(2, 3), positioned=fourier(3)), {}),
+    ("user_pos", PixelInputConfig(image_size=(2, 3), positioned=fourier()), {}),
 ]
 
 
@@ -130,7 +130,7 @@ def test_wrong_images_and_configs_are_refused() -> None:
 
 def test_coordinates_differ_by_row() -> None:
     """Each row of the batch has its own coordinates."""
-    module = PixelInputConfig(image_size=(2, 3), positioned=fourier(3)).build()
+    module = PixelInputConfig(image_size=(2, 3), positioned=fourier()).build()
     image = torch.rand(2, 2, 3, 3)
     coordinates = torch.rand(2, 6, 2) * 2 - 1
     both = module({"image": image, "coordinates": coordinates})

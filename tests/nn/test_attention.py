@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from golden_models import primitive
 from torch import Tensor
 
+from golden_models import primitive
 from perceivers.nn import MLP, Attention, CrossAttention, SelfAttention, attend, attention_weights
 from perceivers.nn.init import plain_linear, scaled_linear
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from golden_models import STATE_TOLERANCE, primitive
 from torch import Tensor
 
+from golden_models import STATE_TOLERANCE, primitive
 from perceivers.nn.convolution import BatchNorm, ConvDownsample, pad_same, space_to_depth
 
 NORM_NAMES = {

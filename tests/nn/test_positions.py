@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from golden_models import primitive
 
+from golden_models import primitive
 from perceivers.nn import FourierPositionConfig, LearnedPositionConfig, fourier_features, grid_positions
 from perceivers.nn.positions import Positioned, PositionedConfig
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from golden_models import (
     FULL_SIZE_GOLDENS,
     GOLDENS,
@@ -16,7 +17,6 @@ from golden_models import (
     batch_of,
     config_of,
 )
-
 from perceivers.model import PerceiverIO
 from perceivers.nn import MLP
 from perceivers.pretrained.haiku import load_haiku, rows, save_haiku

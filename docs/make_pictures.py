@@ -1,0 +1,108 @@
+"""Draw the two pictures of `architecture.md`: the rooms and the data flow.
+
+    python docs/make_pictures.py
+"""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "pictures"
+FONT = "font-family='Helvetica, Arial, sans-serif'"
+
+
+def box(x: int, y: int, width: int, height: int, title: str, lines: list[str], fill: str) -> str:
+    """Return a rounded box with a title and lines of text."""
+    parts = [
+        f"<rect x='{x}' y='{y}' width='{width}' height='{height}' rx='10' fill='{fill}' stroke='#33415c'/>",
+        f"<text x='{x + width / 2}' y='{y + 24}' font-size='15' font-weight='bold' text-anchor='middle'>{title}</text>",
+    ]
+    parts += [
+        f"<text x='{x + width / 2}' y='{y + 45 + 18 * i}' font-size='12' text-anchor='middle'>{line}</text>"
+        for i, line in enumerate(lines)
+    ]
+    return "\n".join(parts)
+
+
+def arrow(x1: int, y1: int, x2: int, y2: int, label: str = "", dashed: bool = False) -> str:
+    """Return an arrow with a label above its middle."""
+    dash = " stroke-dasharray='5 4'" if dashed else ""
+    text = f"<text x='{(x1 + x2) / 2}' y='{(y1 + y2) / 2 - 7}' font-size='12' text-anchor='middle'>{label}</text>"
+    line = f"<line x1='{x1}' y1='{y1}' x2='{x2}' y2='{y2}' stroke='#33415c' stroke-width='1.6'{dash}"
+    return f"{line} marker-end='url(#tip)'/>" + text
+
+
+def picture(width: int, height: int, parts: list[str]) -> str:
+    """Return an SVG document on white."""
+    tip = (
+        "<defs><marker id='tip' viewBox='0 0 10 10' refX='9' refY='5' markerWidth='8' markerHeight='8' orient='auto'>"
+        "<path d='M0 0 L10 5 L0 10 z' fill='#33415c'/></marker></defs>"
+    )
+    body = "\n".join(parts)
+    return (
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' {FONT} fill='#1b263b'>\n"
+        f"{tip}\n<rect width='{width}' height='{height}' fill='white'/>\n{body}\n</svg>\n"
+    )
+
+
+def rooms() -> str:
+    """Return the picture of rooms: an arrow points to what a room imports."""
+    chain = [
+        ("nn", ["attention, MLP", "positions", "convolution"], "#e7ecef"),
+        ("adapters", ["text  image  label", "one file a modality"], "#cfe3f5"),
+        ("model", ["Encoder  Decoder", "PerceiverIO"], "#f6e3b4"),
+        ("zoo", ["name to config", "data only"], "#e7ecef"),
+        ("pretrained", ["save, load", "key tables"], "#e7ecef"),
+        ("tasks", ["prepare  loss", "metrics  present"], "#cfe3f5"),
+        ("train", ["loop, optimisers", "checkpoints"], "#e7ecef"),
+        ("cli", ["commands", "demo, report"], "#e7ecef"),
+    ]
+    parts = []
+    for i, (title, lines, fill) in enumerate(chain):
+        x = 16 + i * 146
+        parts.append(box(x, 40, 122, 104, title, lines, fill))
+        if i:
+            parts.append(arrow(x, 92, x - 23, 92))
+    parts.append(box(680, 196, 150, 74, "processing", ["bytes, images"], "#dcefdc"))
+    parts.append(box(862, 196, 150, 74, "data", ["sources, checks"], "#dcefdc"))
+    parts.append(arrow(795, 146, 765, 194))
+    parts.append(arrow(955, 146, 940, 194))
+    parts.append(
+        "<text x='16' y='228' font-size='13'>An arrow points to what a room imports; none points back.</text>"
+        "<text x='16' y='248' font-size='13'>Blue rooms grow by one file: a modality, a task.</text>"
+        "<text x='16' y='268' font-size='13'>Green rooms are leaves: they know no model.</text>"
+    )
+    return picture(1190, 290, parts)
+
+
+def flow() -> str:
+    """Return the picture of the data flow, with shapes."""
+    parts = [
+        box(16, 60, 130, 84, "raw batch", ["bytes, pixels,", "frames, sound"], "#e7ecef"),
+        box(206, 60, 150, 84, "input side", ["content + positions", "adapters"], "#cfe3f5"),
+        box(436, 60, 150, 84, "read", ["cross-attention", "latents ask tokens"], "#f6e3b4"),
+        box(666, 60, 150, 84, "process", ["self-attention", "K blocks of L layers"], "#f6e3b4"),
+        box(896, 60, 150, 84, "decode", ["cross-attention", "queries ask latents"], "#f6e3b4"),
+        box(1126, 60, 150, 84, "output side", ["logits, pixels, ...", "adapters"], "#cfe3f5"),
+        box(896, 216, 150, 84, "query side", ["which outputs?", "where=..."], "#cfe3f5"),
+        box(436, 196, 150, 66, "learned latents", ["(N, D)"], "#e7ecef"),
+        arrow(146, 102, 204, 102),
+        arrow(356, 102, 434, 102, "(B, M, C)"),
+        arrow(586, 102, 664, 102, "(B, N, D)"),
+        arrow(816, 102, 894, 102, "(B, N, D)"),
+        arrow(1046, 102, 1124, 102, "(B, O, E)"),
+        arrow(971, 214, 971, 146),
+        "<text x='984' y='186' font-size='12'>(B, O, F)</text>",
+        arrow(511, 194, 511, 146),
+        "<polyline points='281,146 281,318' fill='none' stroke='#33415c' stroke-width='1.6' stroke-dasharray='5 4'/>",
+        "<polyline points='281,318 971,318' fill='none' stroke='#33415c' stroke-width='1.6' stroke-dasharray='5 4'/>",
+        arrow(971, 318, 971, 302, dashed=True),
+        "<text x='296' y='310' font-size='12'>tokens, when queries are made from them</text>",
+        "<text x='436' y='40' font-size='12'>encode: once a batch, cost linear in M</text>",
+        "<text x='896' y='40' font-size='12'>decode: as often as wanted, cost linear in O</text>",
+    ]
+    return picture(1292, 340, parts)
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / "rooms.svg").write_text(rooms(), encoding="utf-8")
+    (FOLDER / "flow.svg").write_text(flow(), encoding="utf-8")

@@ -1,0 +1,84 @@
+"""What there is: the zoo and the tasks."""
+
+from typing import Any
+
+import torch
+
+from perceivers.cli import show
+from perceivers.config import to_json
+from perceivers.model import PerceiverIO
+from perceivers.tasks import TASKS
+from perceivers.zoo import Spec, models
+
+
+def list_models(*, as_json: bool) -> None:
+    """Print the zoo."""
+    entries = [_model_entry(spec) for spec in models()]
+    if as_json:
+        show.json_line(entries, indent=2)
+        return
+    rows = [
+        [
+            entry["name"],
+            entry["task"],
+            f"{entry['parameters'] / 1e6:.1f} M",
+            _inputs_text(entry["inputs"]),
+            entry["licence"] or "-",
+            entry["summary"],
+        ]
+        for entry in entries
+    ]
+    show.table(["name", "task", "parameters", "inputs", "weights", "summary"], rows, right=["parameters"])
+
+
+def list_tasks(*, as_json: bool) -> None:
+    """Print the tasks."""
+    entries = [
+        {
+            "name": name,
+            "roles": list(TASKS[name].roles),
+            "default_model": TASKS[name].default_model,
+            "score": TASKS[name].score,
+            "higher_is_better": TASKS[name].higher_is_better,
+        }
+        for name in TASKS
+    ]
+    if as_json:
+        show.json_line(entries, indent=2)
+        return
+    rows = [
+        [
+            entry["name"],
+            ", ".join(entry["roles"]),
+            entry["default_model"],
+            f"{entry['score']} ({'higher' if entry['higher_is_better'] else 'lower'} is better)",
+        ]
+        for entry in entries
+    ]
+    show.table(["name", "columns", "default model", "score"], rows)
+
+
+def _model_entry(spec: Spec) -> dict[str, Any]:
+    # On the meta device tensors have shapes but no memory: the largest model is counted in a second.
+    with torch.device("meta"):
+        model = PerceiverIO(spec.config)
+        example = model.inputs.example_batch(1)
+    return {
+        "name": spec.name,
+        "task": spec.task,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "inputs": {
+            "kind": spec.config.inputs.kind,
+            "shapes": {name: list(value.shape[1:]) for name, value in example.items() if torch.is_tensor(value)},
+        },
+        "outputs": to_json(spec.config.outputs),
+        "summary": spec.summary,
+        "licence": spec.licence,
+        "citation": spec.citation,
+    }
+
+
+def _inputs_text(inputs: dict[str, Any]) -> str:
+    """Return the kind with the shape of its first entry: the others are masks and the like."""
+    shape = next(iter(inputs["shapes"].values()), [])
+    return f"{inputs['kind']} {'x'.join(map(str, shape))}"

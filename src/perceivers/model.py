@@ -245,7 +245,13 @@ class AverageDecoderConfig(DecoderConfig, kind="average"):
     """The mean of the latents answers every query (the original Perceiver's classifier)."""
 
     def build(self, query_channels: int, latent_channels: int) -> "AverageDecoder":
-        """Make the module."""
+        """Make the module.
+
+        Raises:
+            ValueError: The queries have a width, which the mean would ignore.
+        """
+        if query_channels:
+            raise ValueError(f"the 'average' decoder reads no queries ({query_channels} channels); use 'none' queries")
         return AverageDecoder(latent_channels)
 
 

@@ -13,13 +13,15 @@ from torch.nn import functional
 class AugmentConfig:
     """Which random changes; the default is none.
 
+    Each image draws its own, except that RandAugment picks its operations once a batch.
+
     Args:
         rotate_degrees: Largest rotation either way.
         shift: Largest shift as a share of each side.
         zoom: Scale between `1 - zoom` and `1 + zoom`.
         flip: Mirror left and right half of the time.
-        randaugment_ops: Operations of RandAugment an image; 0 for none.
-        randaugment_magnitude: Their strength, 0 to 30.
+        randaugment_ops: How many operations of RandAugment are applied; 0 for none.
+        randaugment_magnitude: Their strength, 1 to 29.
         mixup: Parameter of the Beta distribution of mixup; 0 for none. The paper uses 0.2.
         cutmix: Parameter of the Beta distribution of CutMix; 0 for none. The paper uses 1.0.
             With both, each batch gets one of them.
@@ -33,6 +35,16 @@ class AugmentConfig:
     randaugment_magnitude: int = 5
     mixup: float = 0.0
     cutmix: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("rotate_degrees", "mixup", "cutmix", "randaugment_ops"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} ({getattr(self, name)}) must not be negative")
+        for name in ("shift", "zoom"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} ({getattr(self, name)}) must lie between 0 and 1")
+        if not 0 < self.randaugment_magnitude < 30:
+            raise ValueError(f"randaugment_magnitude ({self.randaugment_magnitude}) must lie between 1 and 29")
 
 
 class ImageAugmenter:
@@ -83,26 +95,44 @@ class ImageAugmenter:
         return self._single
 
     def _mix(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix pairs of examples by mixup or CutMix, and their targets in the same proportion."""
-        kinds = [kind for kind in ("mixup", "cutmix") if getattr(self.config, kind)]
+        """Mix each example with another of the batch, and their targets in the same proportion."""
+        kinds = [(mix, alpha) for mix, alpha in ((mixup, self.config.mixup), (cutmix, self.config.cutmix)) if alpha]
         if not kinds:
             return image, label
-        from kornia.augmentation import RandomCutMixV2, RandomMixUpV2
-
-        kind = kinds[int(torch.randint(len(kinds), ()))]
-        alpha = torch.tensor(float(getattr(self.config, kind)))
-        if kind == "cutmix":
-            mixed, pairs = RandomCutMixV2(p=1.0, beta=alpha, data_keys=["input", "class"])(image, label)
-            own, other, share = pairs[0].unbind(dim=-1)
-        else:
-            # Kornia draws mixup's share uniformly; the Beta distribution of the paper is drawn here.
-            share = torch.distributions.Beta(alpha, alpha).sample((len(image),)).to(image)
-            order = torch.randperm(len(image))
-            mixed = torch.lerp(image, image[order], share[:, None, None, None])
-            own, other = label, label[order]
-        share = share[:, None]
-        targets = self._one_hot(own) * (1 - share) + self._one_hot(other) * share
+        mix, alpha = kinds[int(torch.randint(len(kinds), ()))]
+        share = torch.distributions.Beta(alpha, alpha).sample((len(image),))
+        order = torch.randperm(len(image))
+        mixed, share = mix(image, image[order], share)
+        targets = self._one_hot(label) * (1 - share[:, None]) + self._one_hot(label[order]) * share[:, None]
         return mixed, targets
 
     def _one_hot(self, label: Tensor) -> Tensor:
         return functional.one_hot(label.long(), self.num_classes).float()
+
+
+def mixup(own: Tensor, other: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Blend images (B, C, H, W); `share` (B,) is how much of `other` the result has. Returns both."""
+    return torch.lerp(own, other, share[:, None, None, None]), share
+
+
+def cutmix(own: Tensor, other: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Paste a box out of `other` at a random place of each image (B, C, H, W).
+
+    Args:
+        own: The images.
+        other: Where the boxes come from.
+        share: Wanted share of a box in the image, (B,).
+
+    Returns:
+        The images, and the shares that the boxes really have: their sides are whole pixels, and
+        what juts out of the image is cut off.
+    """
+    inside = torch.ones(len(own), *own.shape[-2:], dtype=torch.bool)
+    for axis, size in ((1, own.shape[-2]), (2, own.shape[-1])):
+        half = size * share.sqrt() / 2
+        middle = torch.rand(len(own)) * size
+        start, stop = (middle - half).round(), (middle + half).round()
+        cells = torch.arange(size)
+        along = (cells >= start[:, None]) & (cells < stop[:, None])  # (B, size)
+        inside &= along[:, :, None] if axis == 1 else along[:, None, :]
+    return torch.where(inside[:, None], other, own), inside.float().mean(dim=(1, 2))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -170,4 +171,4 @@ def to_device(batch: Mapping[str, Tensor], model: PerceiverIO) -> dict[str, Tens
 
 def stack(items: Sequence[Mapping[str, Any]], key: str) -> Tensor:
     """Stack equal arrays or numbers under `key` into one tensor."""
-    return torch.stack([torch.as_tensor(item[key]) for item in items])
+    return torch.from_numpy(np.stack([np.asarray(item[key]) for item in items]))

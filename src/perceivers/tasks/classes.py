@@ -20,10 +20,10 @@ def fit_head(config: PerceiverConfig, labels: Sequence[str] | None, task: str) -
     """Return `config` with one output for each label.
 
     Raises:
-        ValueError: There are no labels, or the model does not answer with labels.
+        ValueError: There are fewer than two labels, or the model does not answer with labels.
     """
-    if not labels:
-        raise ValueError(f"{task} needs label names; the data has none")
+    if not labels or len(labels) < 2:
+        raise ValueError(f"{task} needs at least two label names; the data has {list(labels or ())}")
     if not isinstance(config.outputs, LabelOutputConfig):
         raise ValueError(f"{task} needs a model with 'label' outputs, not '{config.outputs.kind}'")
     return dataclasses.replace(config, outputs=dataclasses.replace(config.outputs, num_classes=len(labels)))

@@ -1,6 +1,7 @@
 """Masked language modelling: bytes with some hidden in, the hidden bytes out."""
 
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -32,11 +33,13 @@ _IGNORE = -100
 class FillMaskSettings:
     """Settings of masked language modelling.
 
+    Evaluation shows the mask for every hidden byte, so its scores do not depend on `replace_random` and `keep_same`.
+
     Args:
         masking: What is hidden: whole words, as in Perceiver IO's pre-training, or single bytes.
         mask_probability: Share of words or bytes that is hidden.
-        replace_random: Of the hidden bytes, the share shown as a random byte instead of the mask.
-        keep_same: Of the hidden bytes, the share shown as it is.
+        replace_random: Of the hidden bytes, the share shown as a random byte instead of the mask while training.
+        keep_same: Of the hidden bytes, the share shown as it is while training.
         train_stride: Bytes from one training window to the next; evaluation uses windows side by side.
     """
 
@@ -53,6 +56,8 @@ class FillMaskSettings:
             raise ValueError(
                 f"replace_random ({self.replace_random}) and keep_same ({self.keep_same}) must be shares of at most 1"
             )
+        if self.train_stride is not None and self.train_stride < 1:
+            raise ValueError(f"train_stride ({self.train_stride}) must be at least 1")
 
 
 @TASKS.register("fill-mask")
@@ -107,12 +112,13 @@ class FillMask(Task[FillMaskSettings]):
         ids, keep_mask = batch["input_ids"], batch["keep_mask"]
         if training:
             hidden = self._choose(ids, keep_mask, None)
+            shown = self._corrupt(ids, hidden)
         else:
-            rows = [self._choose(a[None], b[None], _seeded(a)) for a, b in zip(ids, keep_mask, strict=True)]
-            hidden = torch.cat(rows)
+            hidden = torch.stack([self._choose_always(a, b) for a, b in zip(ids, keep_mask, strict=True)])
+            shown = ids.masked_fill(hidden, self.tokenizer.mask_id)
         where, counts = _positions(hidden)
         target = torch.take_along_dim(ids, where, dim=1).masked_fill(~counts, _IGNORE)
-        return {**batch, "input_ids": self._corrupt(ids, hidden), "where": where, "target": target}
+        return {**batch, "input_ids": shown, "where": where, "target": target}
 
     def step(self, model: PerceiverIO, batch: Mapping[str, Tensor]) -> Step:
         """Return the cross-entropy, in nats, over the hidden bytes of a batch."""
@@ -124,7 +130,8 @@ class FillMask(Task[FillMaskSettings]):
     def metrics(self) -> MetricCollection:
         """Return the loss in bits a hidden byte, and the share of hidden bytes that was guessed."""
         metrics: dict[str, Metric | MetricCollection] = {"bits_per_byte": MeanMetric(), "accuracy": MeanMetric()}
-        return MetricCollection(metrics)
+        # Each is updated on its own, so that they cannot share a state.
+        return MetricCollection(metrics, compute_groups=False)
 
     def update(self, metrics: MetricCollection, step: Step) -> None:
         """Count one batch."""
@@ -187,6 +194,18 @@ class FillMask(Task[FillMaskSettings]):
             return random_mask(keep_mask, probability, generator)
         return random_word_mask(self.tokenizer.is_space(ids), keep_mask, probability, generator)
 
+    def _choose_always(self, ids: Tensor, keep_mask: Tensor) -> Tensor:
+        """Choose for one text (M,), by the text alone: neither its neighbours nor its padding matter."""
+        hidden = torch.zeros_like(keep_mask)
+        own = ids[keep_mask][None]
+        generator = torch.Generator().manual_seed(zlib.crc32(own.numpy().tobytes()))
+        chosen = torch.zeros_like(own, dtype=torch.bool)
+        # A short text may have nothing hidden at first, and would then not count at all.
+        while not chosen.any() and not self.tokenizer.is_space(own).all():
+            chosen = self._choose(own, torch.ones_like(chosen), generator)
+        hidden[keep_mask] = chosen[0]
+        return hidden
+
     def _corrupt(self, ids: Tensor, hidden: Tensor) -> Tensor:
         shown = ids.masked_fill(hidden, self.tokenizer.mask_id)
         if not self.settings.replace_random and not self.settings.keep_same:
@@ -210,7 +229,7 @@ class TextWindows(Dataset[dict[str, Any]]):
     def __init__(self, texts: Sequence[str], tokenizer: ByteTokenizer, length: int, stride: int) -> None:
         self.ids = tokenizer.encode("\n".join(texts))
         self.length = length
-        self.starts = range(0, max(len(self.ids) - length + stride, 1), stride)
+        self.starts = range(0, max(len(self.ids) - length + stride, min(len(self.ids), 1)), stride)
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -240,10 +259,3 @@ def _positions(hidden: Tensor) -> tuple[Tensor, Tensor]:
     width = max(int(counts.max()), 1)
     where = hidden.long().argsort(dim=1, descending=True, stable=True)[:, :width]
     return where, torch.arange(width)[None] < counts[:, None]
-
-
-def _seeded(ids: Tensor) -> torch.Generator:
-    """Return a generator that depends on the text alone, not on its place in a batch or a run."""
-    weights = torch.arange(1, len(ids) + 1) % 9973
-    # Padding has id 0 and adds nothing, so that the row's seed does not depend on its neighbours' length.
-    return torch.Generator().manual_seed(int((ids.cpu() * weights).sum()))

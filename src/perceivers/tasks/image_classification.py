@@ -64,6 +64,8 @@ class ImageClassification(Task[ImageClassificationSettings]):
             raise ValueError(f"image-classification needs a model with image inputs, not '{config.inputs.kind}'")
         self.image_size = config.inputs.image_size
         self.channels = config.inputs.image_channels
+        if settings.augment.randaugment_ops and self.channels not in (1, 3):
+            raise ValueError(f"augment.randaugment_ops needs images of 1 or 3 channels, not {self.channels}")
         self.augmenter = ImageAugmenter(settings.augment, len(settings.labels))
 
     @classmethod

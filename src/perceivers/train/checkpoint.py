@@ -30,11 +30,14 @@ def write_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: in
     if accelerator.is_main_process:
         for path in [*partial.rglob("*"), partial]:
             _flush(path)
-        shutil.rmtree(final, ignore_errors=True)
+        if final.exists():
+            _drop(final)
         os.rename(partial, final)
         _flush(folder)
         for old in checkpoints(folder)[:-keep]:
-            shutil.rmtree(old)
+            _drop(old)
+        for leftover in folder.glob(".step-*"):
+            shutil.rmtree(leftover)
     accelerator.wait_for_everyone()
     return final
 
@@ -50,6 +53,13 @@ def latest_checkpoint(folder: Path) -> Path | None:
     """Return the newest whole checkpoint in `folder`, if any."""
     found = checkpoints(folder)
     return found[-1] if found else None
+
+
+def _drop(checkpoint: Path) -> None:
+    """Delete a checkpoint; a crash half-way does not leave half of it under its name."""
+    aside = checkpoint.with_name(f".{checkpoint.name}.dropped")
+    os.rename(checkpoint, aside)
+    shutil.rmtree(aside)
 
 
 def _flush(path: Path) -> None:

@@ -66,7 +66,7 @@ class TrainConfig:
         patience: Stop after so many evaluations without a better score; `None` never stops early.
         select: Which weights become the model: the last, or those with the best evaluation score
             (only fair when the evaluation split is not also the test).
-        tracker: Where curves go: "tensorboard", "wandb", "trackio", or `None`.
+        tracker: Where curves go: "tensorboard", "wandb", "trackio" or another that Accelerate knows; `None` for nowhere.
         num_workers: Processes that prepare data; 0 prepares in the main one.
         optimizer: The optimiser.
         schedule: The learning-rate schedule.
@@ -91,8 +91,18 @@ class TrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "accumulation", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
+        counts = ("batch_size", "accumulation", "keep_checkpoints", "max_steps", "eval_every", "checkpoint_every")
+        for name in (*counts, "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} ({value}) must be at least 1")
+        if self.epochs <= 0:
+            raise ValueError(f"epochs ({self.epochs}) must be greater than 0")
+        if self.num_workers < 0:
+            raise ValueError(f"num_workers ({self.num_workers}) must not be negative")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"ema_decay ({self.ema_decay}) must lie between 0 and 1")
+        if self.max_grad_norm is not None and self.max_grad_norm <= 0:
+            raise ValueError(f"max_grad_norm ({self.max_grad_norm}) must be greater than 0")
         if self.batch_size % self.accumulation:
             raise ValueError(f"batch_size ({self.batch_size}) must be divisible by accumulation ({self.accumulation})")

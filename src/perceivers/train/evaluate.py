@@ -37,7 +37,11 @@ def evaluate(
     if not size:
         raise ValueError("the evaluation split is empty")
     loader = DataLoader(
-        Subset(dataset, range(rank, size, world_size)), batch_size=batch_size, collate_fn=task.collate
+        Subset(dataset, range(rank, size, world_size)),
+        batch_size=batch_size,
+        collate_fn=task.collate,
+        # Its own generator: evaluating must not draw from the one that training uses.
+        generator=torch.Generator(),
     )
     metrics = task.metrics().to(next(model.parameters()).device)
     training = model.training

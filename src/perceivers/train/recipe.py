@@ -1,10 +1,12 @@
 """Recipes: a whole run as data. The files under `recipes/` are read from here."""
 
+import re
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import yaml
@@ -92,7 +94,7 @@ def load_recipe(source: str, changes: Mapping[str, Any] | None = None) -> Recipe
         text = Path(source).read_text(encoding="utf-8")
     else:
         raise ValueError(f"recipe '{source}' is neither a file nor one of {recipe_names()}")
-    recipe = from_json(Recipe, yaml.safe_load(text) or {}, f"recipe {source}")
+    recipe = from_json(Recipe, parse_yaml(text, f"recipe {source}") or {}, f"recipe {source}")
     return change_recipe(recipe, changes or {})
 
 
@@ -103,16 +105,34 @@ def change_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         ValueError: A field is unknown or a value does not fit.
     """
     fixed: dict[str, Any] = {}
-    overrides, settings = dict(recipe.overrides), dict(recipe.settings)
+    free = {"overrides": dict(recipe.overrides), "settings": dict(recipe.settings)}
     for path, value in changes.items():
         head, _, rest = path.partition(".")
-        if head == "overrides" and rest:
-            overrides[rest] = value
-        elif head == "settings" and rest:
-            settings[rest] = value
-        else:
+        if head not in free:
             fixed[path] = value
-    return replace(override(recipe, fixed), overrides=overrides, settings=settings)
+        elif rest:
+            free[head][rest] = value
+        elif isinstance(value, Mapping):
+            free[head] = dict(value)
+        else:
+            raise ValueError(f"{head} = {value!r} must be an object")
+    return replace(override(recipe, fixed), **free)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Read YAML by the rules of YAML 1.2: `no` is a text, `1e-3` a number.
+
+    Args:
+        text: The YAML.
+        where: What it is, for the error message.
+
+    Raises:
+        ValueError: It is no YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{where} is no YAML: {error}") from error
 
 
 def recipe_text(recipe: Recipe) -> str:
@@ -178,5 +198,24 @@ def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
         node = nested
         for parent in parents:
             node = node.setdefault(parent, {})
-        node[leaf] = value
+            if not isinstance(node, dict):
+                raise ValueError(f"settings '{path}': '{parent}' is not a section")
+        node[leaf] = deepcopy(value)
     return nested
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML follows YAML 1.1, where `no` is false and `1e-3` a text."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)

@@ -60,7 +60,7 @@ ZOO.add(
         task="fill-mask",
         summary="Masked language modelling on windows of 256 bytes, sized for a CPU; no released weights",
         config=PerceiverConfig(
-            inputs=_text_input(256, 128, 0.5),
+            inputs=_text_input(256, 128, 0.1),
             encoder=_SMALL_ENCODER,
             queries=TextQueryConfig(max_length=256, positions=LearnedPositionConfig(num_channels=128)),
             decoder=CrossAttentionDecoderConfig(num_heads=4, qk_channels=128, v_channels=128, widening_factor=2),
@@ -76,7 +76,7 @@ ZOO.add(
         task="text-classification",
         summary="Byte-level text classifier for up to 256 bytes, sized for a CPU; no released weights",
         config=PerceiverConfig(
-            inputs=_text_input(256, 128, 0.5),
+            inputs=_text_input(256, 128, 0.1),
             encoder=_SMALL_ENCODER,
             queries=LearnedQueryConfig(num_channels=192),
             decoder=CrossAttentionDecoderConfig(num_heads=4, query_residual=True),

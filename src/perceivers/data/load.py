@@ -1,0 +1,240 @@
+"""A name, folder or file to two checked splits whose columns are roles."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import ClassLabel, Dataset, DatasetDict, concatenate_datasets, load_dataset
+from datasets import Image as ImageFeature
+
+from perceivers.data.roles import ROLES, DataError
+from perceivers.data.sources import SOURCES
+from perceivers.data.tables import ORIGIN, TABLE_SUFFIXES, has_image_classes, read_image_folder, read_table
+
+_TRAIN_NAMES = ("train", "training")
+# The held-out test comes first: what a run reports should not be what it was tuned on.
+_EVAL_NAMES = ("test", "eval", "evaluation", "validation", "valid", "val", "dev")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which data.
+
+    Args:
+        source: A built-in name, a folder, a file, or a data set of the Hugging Face Hub.
+        subset: Configuration of a Hub data set; for a folder of text files the part of the name
+            before `.train.txt`.
+        train_split: Name of the training split; `None` finds it.
+        eval_split: Name of the evaluation split; `None` prefers a test split.
+        columns: Which column has which role, e.g. `{"text": "review"}`; others are found by name.
+        eval_fraction: Share held out when the source has one split only.
+        limit: Keep at most so many examples of each split, chosen at random.
+        seed: Seed of holding out and limiting.
+        text_characters: Rough length of the pieces that text files are cut into.
+    """
+
+    source: str
+    subset: str | None = None
+    train_split: str | None = None
+    eval_split: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    eval_fraction: float = 0.2
+    limit: int | None = None
+    seed: int = 0
+    text_characters: int = 4000
+
+    def __post_init__(self) -> None:
+        if not 0 < self.eval_fraction < 1:
+            raise ValueError(f"eval_fraction ({self.eval_fraction}) must lie between 0 and 1")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit ({self.limit}) must be at least 1")
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Checked data.
+
+    Args:
+        train: Training split; its columns are the roles.
+        eval: Evaluation split.
+        labels: Label names in the order of the ids, when there are labels.
+        description: Source and sizes, in words.
+    """
+
+    train: Dataset
+    eval: Dataset
+    labels: tuple[str, ...] | None
+    description: str
+
+
+def load_data(config: DataConfig, roles: Sequence[str], labels: Sequence[str] | None = None) -> Splits:
+    """Load data and check every row before anything is trained.
+
+    Args:
+        config: Which data.
+        roles: The columns that the task needs.
+        labels: Label names of a trained model; the data must not have others.
+
+    Raises:
+        DataError: Something is missing, broken or unknown; the message names file, row and value.
+    """
+    parts = {
+        name: _with_roles(part, roles, config.columns, f"{config.source} [{name}]")
+        for name, part in _split(_open(config), config).items()
+    }
+    for name, part in parts.items():
+        _check(part, roles, f"{config.source} [{name}]")
+    names: tuple[str, ...] | None = None
+    if "label" in roles:
+        names = tuple(labels) if labels is not None else _label_names(parts["train"])
+        if len(names) < 2:
+            raise DataError(f"{config.source}: classification needs at least 2 labels, found {list(names)}")
+        parts = {name: _encode_labels(part, names, f"{config.source} [{name}]") for name, part in parts.items()}
+    train, held_out = (_limited(parts[name].remove_columns(ORIGIN), config) for name in ("train", "eval"))
+    words = f"{config.source}: {len(train):,} training and {len(held_out):,} evaluation examples"
+    return Splits(train, held_out, names, words + (f", {len(names)} labels" if names else ""))
+
+
+def _open(config: DataConfig) -> DatasetDict:
+    path = Path(config.source)
+    if config.source in SOURCES:
+        return _with_origins(SOURCES[config.source](), config.source)
+    if path.is_file():
+        return DatasetDict({"train": read_table(path, config.text_characters)})
+    if path.is_dir():
+        return _open_folder(path, config)
+    try:
+        loaded = load_dataset(config.source, config.subset)
+    except (FileNotFoundError, ConnectionError, ValueError, OSError) as error:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"'{config.source}' is no folder or file, none of the built-in {list(SOURCES)}, "
+            f"and could not be loaded from the Hub: {first_line}"
+        ) from error
+    if not isinstance(loaded, DatasetDict):
+        raise DataError(f"'{config.source}' has no named splits")
+    return _with_origins(loaded, config.source)
+
+
+def _open_folder(folder: Path, config: DataConfig) -> DatasetDict:
+    known = _TRAIN_NAMES + _EVAL_NAMES + tuple(name for name in (config.train_split, config.eval_split) if name)
+    split_folders = {path.name: path for path in folder.iterdir() if path.is_dir() and path.name in known}
+    if split_folders and any(has_image_classes(path) for path in split_folders.values()):
+        return DatasetDict({name: read_image_folder(path) for name, path in split_folders.items()})
+    files: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        found = re.fullmatch(r"(?:(.+)[.\-_])?([a-z]+)", path.stem)
+        if path.suffix in TABLE_SUFFIXES and found and found.group(2) in known:
+            if config.subset is None or found.group(1) == config.subset:
+                files.setdefault(found.group(2), []).append(path)
+    if files:
+        return DatasetDict(
+            {
+                name: concatenate_datasets([read_table(path, config.text_characters) for path in paths])
+                for name, paths in files.items()
+            }
+        )
+    if has_image_classes(folder):
+        return DatasetDict({"train": read_image_folder(folder)})
+    raise DataError(
+        f"{folder}: found neither images in class folders (<class>/<image> or train/<class>/<image>) nor tables "
+        f"(train.csv, test.csv, ...; kinds = {list(TABLE_SUFFIXES)})"
+    )
+
+
+def _with_origins(parts: DatasetDict, source: str) -> DatasetDict:
+    return DatasetDict(
+        {
+            str(name): part.add_column(ORIGIN, [f"{source} [{name}], row {i}" for i in range(len(part))])
+            for name, part in parts.items()
+        }
+    )
+
+
+def _split(parts: DatasetDict, config: DataConfig) -> dict[str, Dataset]:
+    """Return the training and the evaluation part."""
+    train_name = _choose(parts, config.train_split, _TRAIN_NAMES, config.source)
+    if train_name is None:
+        train_name = str(next(iter(parts)))
+    others = {str(name): part for name, part in parts.items() if name != train_name}
+    eval_name = _choose(others, config.eval_split, _EVAL_NAMES, config.source)
+    train = parts[train_name]
+    if eval_name is not None:
+        return {"train": train, "eval": others[eval_name]}
+    order = np.random.default_rng(config.seed).permutation(len(train))
+    held_out = max(round(config.eval_fraction * len(train)), 1)
+    if held_out >= len(train):
+        raise DataError(f"{config.source}: {len(train)} examples are too few to hold some out for evaluation")
+    return {"train": train.select(sorted(order[held_out:])), "eval": train.select(sorted(order[:held_out]))}
+
+
+def _choose(parts: Mapping[Any, Dataset], wanted: str | None, usual: Sequence[str], source: str) -> str | None:
+    if wanted is not None:
+        if wanted not in parts:
+            raise DataError(f"{source} has no split '{wanted}'; splits = {sorted(map(str, parts))}")
+        return wanted
+    return next((name for name in usual if name in parts), None)
+
+
+def _with_roles(part: Dataset, roles: Sequence[str], columns: Mapping[str, str], where: str) -> Dataset:
+    """Keep the columns that have a role, under the role's name."""
+    present = [name for name in part.column_names if name != ORIGIN]
+    unknown = sorted(set(columns) - set(roles))
+    if unknown:
+        raise DataError(f"columns name roles {unknown} that the task does not have; roles = {list(roles)}")
+    chosen: dict[str, str] = {}
+    for role in roles:
+        if role in columns and columns[role] not in present:
+            raise DataError(f"{where} has no column '{columns[role]}'; columns = {present}")
+        found = columns.get(role) or next((name for name in ROLES[role].names if name in present), None)
+        if found is None:
+            raise DataError(
+                f"{where} has no column for '{role}'; columns = {present}. Name it: --column {role}=<column>"
+            )
+        chosen[found] = role
+    kept = part.select_columns([*chosen, ORIGIN])
+    return kept.rename_columns({column: role for column, role in chosen.items() if column != role})
+
+
+def _check(part: Dataset, roles: Sequence[str], where: str) -> None:
+    if not len(part):
+        raise DataError(f"{where} has no examples")
+    for role in roles:
+        raw = part.cast_column(role, ImageFeature(decode=False)) if role == "image" else part
+        for value, origin in zip(raw[role], raw[ORIGIN], strict=True):
+            problem = ROLES[role].check(value)
+            if problem:
+                raise DataError(f"{origin}: {problem}")
+
+
+def _label_names(train: Dataset) -> tuple[str, ...]:
+    feature = train.features["label"]
+    if isinstance(feature, ClassLabel):
+        return tuple(feature.names)
+    values = set(train["label"])
+    numbers = all(isinstance(value, int) or re.fullmatch(r"-?\d+", value) for value in values)
+    return tuple(str(value) for value in (sorted(values, key=int) if numbers else sorted(values)))
+
+
+def _encode_labels(part: Dataset, names: Sequence[str], where: str) -> Dataset:
+    """Replace labels by their ids, refusing unknown ones."""
+    feature = part.features["label"]
+    index = {name: i for i, name in enumerate(names)}
+    own = feature.names if isinstance(feature, ClassLabel) else None
+    ids = []
+    for value, origin in zip(part["label"], part[ORIGIN], strict=True):
+        name = own[value] if own is not None and 0 <= value < len(own) else str(value)
+        if name not in index:
+            raise DataError(f"{origin}: label {name!r} is not one of the known labels {list(names)}")
+        ids.append(index[name])
+    return part.remove_columns("label").add_column("label", ids).cast_column("label", ClassLabel(names=list(names)))
+
+
+def _limited(part: Dataset, config: DataConfig) -> Dataset:
+    if config.limit is None or config.limit >= len(part):
+        return part
+    order = np.random.default_rng(config.seed).permutation(len(part))
+    return part.select(sorted(order[: config.limit]))

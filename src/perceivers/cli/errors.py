@@ -3,7 +3,6 @@
 from typing import Any
 
 import typer
-from click import Context
 from typer.core import TyperGroup
 
 from perceivers.cli import show
@@ -20,7 +19,7 @@ _EXTRAS = {
 class Commands(TyperGroup):
     """The group of all commands; turns errors of users into a line on stderr and exit code 2."""
 
-    def invoke(self, ctx: Context) -> Any:
+    def invoke(self, ctx: typer.Context) -> Any:
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)

@@ -19,16 +19,15 @@ def list_models(*, as_json: bool) -> None:
         return
     rows = [
         [
-            entry["name"],
-            entry["task"],
-            f"{entry['parameters'] / 1e6:.1f} M",
+            f"{entry['name']}\n{entry['task']}",
             _inputs_text(entry["inputs"]),
-            entry["licence"] or "-",
+            f"{entry['parameters'] / 1e6:.1f} M",
+            entry["licence"] or "none",
             entry["summary"],
         ]
         for entry in entries
     ]
-    show.table(["name", "task", "parameters", "inputs", "weights", "summary"], rows, right=["parameters"])
+    show.table(["name and task", "inputs", "parameters", "weights", "summary"], rows, right=["parameters"])
 
 
 def list_tasks(*, as_json: bool) -> None:
@@ -81,4 +80,4 @@ def _model_entry(spec: Spec) -> dict[str, Any]:
 def _inputs_text(inputs: dict[str, Any]) -> str:
     """Return the kind with the shape of its first entry: the others are masks and the like."""
     shape = next(iter(inputs["shapes"].values()), [])
-    return f"{inputs['kind']} {'x'.join(map(str, shape))}"
+    return f"{inputs['kind']}\n{' x '.join(map(str, shape))}"

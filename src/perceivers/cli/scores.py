@@ -13,7 +13,9 @@ from perceivers.data import DataConfig, load_data
 from perceivers.train.evaluate import evaluate
 
 
-def evaluate_model(model: Path, data: Mapping[str, Any], *, batch_size: int, device: str, as_json: bool) -> None:
+def evaluate_model(
+    model: Path, data: Mapping[str, Any], *, everything: bool, batch_size: int, device: str, as_json: bool
+) -> None:
     """Print the metrics of a saved model over the evaluation split.
 
     Args:

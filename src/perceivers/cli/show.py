@@ -40,7 +40,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
     """
     grid = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        grid.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        # Only the last column is prose that may break into lines; the others stay whole while there is room.
+        grid.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column != columns[-1],
+        )
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
     Console(highlight=False).print(grid)

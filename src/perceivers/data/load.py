@@ -1,14 +1,27 @@
 """A name, folder or file to two checked splits whose columns are roles."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, DatasetDict, concatenate_datasets, load_dataset
+from datasets import (
+    ClassLabel,
+    Dataset,
+    DatasetDict,
+    DownloadConfig,
+    are_progress_bars_disabled,
+    concatenate_datasets,
+    disable_progress_bars,
+    enable_progress_bars,
+    load_dataset,
+)
 from datasets import Image as ImageFeature
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
 
 from perceivers.data.roles import ROLES, DataError
 from perceivers.data.sources import SOURCES
@@ -81,6 +94,11 @@ def load_data(config: DataConfig, roles: Sequence[str], labels: Sequence[str] | 
     Raises:
         DataError: Something is missing, broken or unknown; the message names file, row and value.
     """
+    with quiet():
+        return _load(config, roles, labels)
+
+
+def _load(config: DataConfig, roles: Sequence[str], labels: Sequence[str] | None) -> Splits:
     parts = {
         name: _with_roles(part, roles, config.columns, f"{config.source} [{name}]")
         for name, part in _split(_open(config), config).items()
@@ -98,6 +116,18 @@ def load_data(config: DataConfig, roles: Sequence[str], labels: Sequence[str] | 
     return Splits(train, held_out, names, words + (f", {len(names)} labels" if names else ""))
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the progress bars of `datasets` away, and leave its setting as it was."""
+    shown = not are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            enable_progress_bars()
+
+
 def _open(config: DataConfig) -> DatasetDict:
     path = Path(config.source)
     if config.source in SOURCES:
@@ -107,7 +137,7 @@ def _open(config: DataConfig) -> DatasetDict:
     if path.is_dir():
         return _open_folder(path, config)
     try:
-        loaded = load_dataset(config.source, config.subset)
+        loaded = _from_hub(config.source, config.subset)
     except (FileNotFoundError, ConnectionError, ValueError, OSError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
@@ -117,6 +147,19 @@ def _open(config: DataConfig) -> DatasetDict:
     if not isinstance(loaded, DatasetDict):
         raise DataError(f"'{config.source}' has no named splits")
     return _with_origins(loaded, config.source)
+
+
+def _from_hub(name: str, subset: str | None) -> Any:
+    """Load from the Hub, or from its cache when the Hub cannot be reached, without repeated attempts."""
+    try:
+        HfApi().dataset_info(name, timeout=10)
+        reachable = True
+    except HfHubHTTPError:
+        raise
+    except Exception:
+        # No answer at all. The error's type belongs to the HTTP client, which differs between versions of the Hub library.
+        reachable = False
+    return load_dataset(name, subset, download_config=DownloadConfig(local_files_only=not reachable, max_retries=0))
 
 
 def _open_folder(folder: Path, config: DataConfig) -> DatasetDict:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ def record_attention(model: nn.Module, prefix: str = "") -> Iterator[AttentionMa
     handles = []
 
     def watch(name: str, module: Attention) -> None:
-        def hook(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
             with torch.no_grad():
                 recorded.maps.setdefault(name, []).append(module.weights(*args).detach())
 

@@ -20,11 +20,15 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 FORMAT = 1
 
+# Where a new model lies, whole, while the files of the old one are replaced.
+_COMMITTED = ".saved"
+
 
 def save_folder(model: PerceiverIO, folder: str | Path, task: Mapping[str, Any] | None = None) -> None:
     """Write `model`, and the task it was trained for, to `folder`; an older model there is replaced.
 
-    Each file is written beside its place and then renamed, so that a crash leaves the old or the new one.
+    Both files are written and flushed aside before the first is replaced, so that after a crash at any
+    moment the folder holds the whole old model or the whole new one.
 
     Args:
         model: The model.
@@ -33,14 +37,41 @@ def save_folder(model: PerceiverIO, folder: str | Path, task: Mapping[str, Any] 
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    _replace_from(folder / _COMMITTED, folder)
     document = {"format": FORMAT, "model": to_json(model.config), "task": task}
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
-        weights, config = Path(scratch, WEIGHTS_FILE), Path(scratch, CONFIG_FILE)
-        save_file(own_tensors(model), weights)
-        config.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        # The config goes last: a folder with a config is a whole model.
-        for path in (weights, config):
+        whole = Path(scratch, "model")
+        whole.mkdir()
+        save_file({name: tensor.contiguous() for name, tensor in own_tensors(model).items()}, whole / WEIGHTS_FILE)
+        (whole / CONFIG_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        for path in (*whole.iterdir(), whole):
+            flush(path)
+        # From this rename on, the new model is the folder's: a loader that finds it here prefers it.
+        os.rename(whole, folder / _COMMITTED)
+    _replace_from(folder / _COMMITTED, folder)
+
+
+def flush(path: Path) -> None:
+    """Make sure that a file's content, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _replace_from(committed: Path, folder: Path) -> None:
+    """Move a written model to its place; also ends a move that a crash cut short."""
+    if committed.is_dir():
+        for path in committed.iterdir():
             os.replace(path, folder / path.name)
+        committed.rmdir()
+
+
+def _find(folder: Path, name: str) -> Path:
+    """Return where the file called `name` of the newest whole model lies."""
+    committed = folder / _COMMITTED / name
+    return committed if committed.is_file() else folder / name
 
 
 def load_folder(folder: str | Path) -> tuple[PerceiverIO, dict[str, Any] | None]:
@@ -50,18 +81,22 @@ def load_folder(folder: str | Path) -> tuple[PerceiverIO, dict[str, Any] | None]
         ValueError: A file is absent, broken, of an unknown format, or does not fit the config.
     """
     folder = Path(folder)
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (folder / name).is_file():
-            raise ValueError(f"'{folder}' is no saved model: it has no {name}")
+    config, weights = _find(folder, CONFIG_FILE), _find(folder, WEIGHTS_FILE)
+    for path in (config, weights):
+        if not path.is_file():
+            raise ValueError(f"'{folder}' is no saved model: it has no {path.name}")
     try:
-        document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        document = json.loads(config.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{folder / CONFIG_FILE} is no JSON: {error}") from error
+        raise ValueError(f"{config} is no JSON: {error}") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise ValueError(f'{folder / CONFIG_FILE} must be an object with "format": {FORMAT}')
-    model = PerceiverIO(from_json(PerceiverConfig, document.get("model", {}), "model"))
-    load_weights(model, folder / WEIGHTS_FILE)
-    return model.eval(), document.get("task")
+        raise ValueError(f'{config} must be an object with "format": {FORMAT}')
+    task = document.get("task")
+    if task is not None and not isinstance(task, dict):
+        raise ValueError(f"{config}: the task must be an object or null, not {task!r}")
+    model = PerceiverIO(from_json(PerceiverConfig, document.get("model", {}), f"{config}: model"))
+    load_weights(model, weights)
+    return model.eval(), task
 
 
 def load_weights(model: PerceiverIO, path: Path) -> None:
@@ -89,5 +124,5 @@ def own_tensors(model: PerceiverIO) -> dict[str, Tensor]:
     for name, tensor in model.state_dict(keep_vars=True).items():
         if id(tensor) not in seen:
             seen.add(id(tensor))
-            tensors[name] = tensor.detach().contiguous()
+            tensors[name] = tensor.detach()
     return tensors

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from perceivers.config import override
-from perceivers.model import PerceiverIO
+from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.pretrained.folder import load_folder, save_folder
 from perceivers.zoo import ZOO
 
@@ -36,8 +36,14 @@ def build(
     config = override(ZOO[name].config, changes)
     if seed is None:
         return PerceiverIO(config)
+    return seeded_model(config, seed)
+
+
+def seeded_model(config: PerceiverConfig, seed: int) -> PerceiverIO:
+    """Return a model with fresh weights that depend on `seed` alone; the global generators stay as they are."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # `torch.manual_seed` would also seed accelerators, whose generators are not restored here.
+        torch.default_generator.manual_seed(seed)
         return PerceiverIO(config)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
+from perceivers.pretrained.folder import flush
+
 _NAME = re.compile(r"step-(\d{8})")
 
 
@@ -29,11 +31,11 @@ def write_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: in
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         for path in [*partial.rglob("*"), partial]:
-            _flush(path)
+            flush(path)
         if final.exists():
             _drop(final)
         os.rename(partial, final)
-        _flush(folder)
+        flush(folder)
         for old in checkpoints(folder)[:-keep]:
             _drop(old)
         for leftover in folder.glob(".step-*"):
@@ -60,11 +62,3 @@ def _drop(checkpoint: Path) -> None:
     aside = checkpoint.with_name(f".{checkpoint.name}.dropped")
     os.rename(checkpoint, aside)
     shutil.rmtree(aside)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,22 +2,25 @@
 
 import json
 import math
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.state import AcceleratorState
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import LoggerType, set_seed
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from perceivers.config import to_json
 from perceivers.model import PerceiverIO
-from perceivers.pretrained.folder import save_folder
+from perceivers.pretrained.folder import WEIGHTS_FILE, load_weights, save_folder
 from perceivers.tasks.base import Rows, Step, Task, to_device
 from perceivers.train.batches import EndlessBatches, Order
 from perceivers.train.checkpoint import latest_checkpoint, write_checkpoint
@@ -38,6 +41,7 @@ class Progress:
         step: Optimiser steps taken.
         best: Best evaluation score so far.
         waited: Evaluations since then.
+        order: What the order of examples follows from; another one cannot be taken up half-way.
         seconds: Training time so far, over all sittings.
         history: What was logged.
     """
@@ -45,6 +49,7 @@ class Progress:
     step: int = 0
     best: float | None = None
     waited: int = 0
+    order: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
 
@@ -89,6 +94,9 @@ class Trainer:
         config: How the run goes.
         folder: Where everything is written.
         show_progress: Draw the progress bar.
+
+    Raises:
+        ValueError: The training split is empty, or the tracker is unknown or not installed.
     """
 
     def __init__(
@@ -107,6 +115,9 @@ class Trainer:
         self.folder = Path(folder)
         self.eval_rows = eval_rows
         self.show_progress = show_progress
+        _check_tracker(config.tracker)
+        # Accelerate keeps the precision of the first run for the whole process; each run here has its own.
+        AcceleratorState._reset_state()
         self.accelerator = Accelerator(
             mixed_precision=config.mixed_precision,
             gradient_accumulation_steps=config.accumulation,
@@ -127,9 +138,11 @@ class Trainer:
         self.checkpoint_every = config.checkpoint_every or self.eval_every
         optimizer = make_optimizer(model, config.optimizer)
         self.schedule = make_schedule(optimizer, config.schedule, self.num_steps)
+        self.bare = model.to(self.accelerator.device)
+        # Before `prepare`, which would leave its autocast in the copy: what is saved is scored in full precision.
+        self.ema = _average(model, config.ema_decay)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
-        self.ema = _average(self.accelerator.unwrap_model(self.model), config.ema_decay)
-        self.progress = Progress()
+        self.progress = Progress(order=self._order_facts())
         for part in (self.schedule, self.progress, *([self.ema] if self.ema else [])):
             self.accelerator.register_for_checkpointing(part)
 
@@ -137,14 +150,16 @@ class Trainer:
         """Train to the end.
 
         Args:
-            resume: Take up the newest whole checkpoint in the folder; without one, start anew.
+            resume: Take up the newest whole checkpoint in the folder; without one, or with `False`, start
+                anew and drop the checkpoints that are there.
 
         Raises:
-            ValueError: The loss is not finite.
+            ValueError: The loss or its gradient is not finite, or the checkpoint is of another run.
         """
-        set_seed(self.config.seed)
-        if resume:
-            self._resume()
+        # Each process draws its own random changes.
+        set_seed(self.config.seed, device_specific=True)
+        if not (resume and self._resume()):
+            self._start_anew()
         self._start_trackers()
         remaining = (self.num_steps - self.progress.step) * self.config.accumulation
         batches = EndlessBatches(self.order, self.progress.step * self.config.accumulation, max(remaining, 0))
@@ -157,16 +172,20 @@ class Trainer:
             generator=torch.Generator(),
         )
         show = self.show_progress and self.accelerator.is_main_process
-        stopped = False
+        stopped = self._out_of_patience()
+        losses: list[float] = []
         with RunProgress(self.num_steps, self.config.batch_size, start=self.progress.step, show=show) as bar:
             began = time.perf_counter() - self.progress.seconds
-            for batch in loader:
-                loss = self._train_on(batch)
+            for batch in () if stopped else loader:
+                losses.append(self._train_on(batch))
                 if not self.accelerator.sync_gradients:
                     continue
+                loss = sum(losses) / len(losses)
+                losses.clear()
                 self.progress.seconds = time.perf_counter() - began
                 bar.step(loss)
-                stopped = self._after_step(loss, bar)
+                self._after_step(loss, bar)
+                stopped = self._out_of_patience()
                 if stopped:
                     break
         return self._finish(stopped)
@@ -174,9 +193,7 @@ class Trainer:
     @property
     def averaged(self) -> PerceiverIO:
         """The weights that are evaluated and saved: the moving average when there is one."""
-        if self.ema is not None:
-            return cast(PerceiverIO, self.ema.module)
-        return cast(PerceiverIO, self.accelerator.unwrap_model(self.model))
+        return self.bare if self.ema is None else cast(PerceiverIO, self.ema.module)
 
     def _train_on(self, batch: dict[str, Tensor]) -> float:
         """Take one micro-batch; the weights move when enough have been accumulated."""
@@ -185,52 +202,58 @@ class Trainer:
         with self.accelerator.accumulate(self.model):
             step: Step = self.task.step(cast(PerceiverIO, self.model), batch)
             loss = float(step.loss.detach())
-            if not math.isfinite(loss):
-                raise ValueError(
-                    f"the loss is {loss} at step {self.progress.step + 1}; the newest checkpoint is untouched. "
-                    f"Try a lower learning rate, or mixed_precision 'no'"
-                )
+            self._check_finite("loss", loss)
             self.accelerator.backward(step.loss)
-            if self.accelerator.sync_gradients and self.config.max_grad_norm is not None:
-                self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
+            if self.accelerator.sync_gradients:
+                limit = math.inf if self.config.max_grad_norm is None else self.config.max_grad_norm
+                norm = float(cast(Tensor, self.accelerator.clip_grad_norm_(self.model.parameters(), limit)))
+                # fp16 scales the loss so high that it overflows now and then; such steps are left out.
+                if self.accelerator.scaler is None:
+                    self._check_finite("norm of the gradient", norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
         if self.accelerator.sync_gradients:
             self.schedule.step()
             if self.ema is not None:
-                self.ema.update_parameters(self.accelerator.unwrap_model(self.model))
+                self.ema.update_parameters(self.bare)
         return loss
 
-    def _after_step(self, loss: float, bar: RunProgress) -> bool:
-        """Log, evaluate and checkpoint when it is time; return whether patience has run out."""
+    def _check_finite(self, name: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise ValueError(
+                f"the {name} is {value} at step {self.progress.step + 1}; the newest checkpoint is from before. "
+                f"Try a lower learning rate, or mixed_precision 'no'"
+            )
+
+    def _after_step(self, loss: float, bar: RunProgress) -> None:
+        """Log, evaluate and checkpoint when it is time."""
         progress = self.progress
         progress.step += 1
         last = progress.step == self.num_steps
         rate = self.schedule.get_last_lr()[0]
         self._log({"step": progress.step, "loss": loss, "learning_rate": rate})
-        out_of_patience = False
         if last or progress.step % self.eval_every == 0:
             scores = self._evaluate()
             bar.score(self.task.score, scores[self.task.score])
             self._log({"step": progress.step, **{f"eval_{name}": value for name, value in scores.items()}})
-            out_of_patience = self._judge(scores[self.task.score])
-        if last or out_of_patience or progress.step % self.checkpoint_every == 0:
-            write_checkpoint(
-                self.accelerator, self.folder / "checkpoints", progress.step, self.config.keep_checkpoints
-            )
-        return out_of_patience
+            self._judge(scores[self.task.score])
+        if last or self._out_of_patience() or progress.step % self.checkpoint_every == 0:
+            write_checkpoint(self.accelerator, self.checkpoints, progress.step, self.config.keep_checkpoints)
 
-    def _judge(self, score: float) -> bool:
-        """Remember the best score; return whether too many evaluations have passed without a better one."""
+    def _judge(self, score: float) -> None:
+        """Remember the best score, and its weights when they are wanted."""
         progress = self.progress
         sign = 1 if self.task.higher_is_better else -1
         if progress.best is None or sign * score > sign * progress.best:
             progress.best, progress.waited = score, 0
             if self.config.select == "best" and self.accelerator.is_main_process:
-                save_folder(self.averaged, self.folder / "best", self.task.to_json())
-            return False
-        progress.waited += 1
-        return self.config.patience is not None and progress.waited >= self.config.patience
+                save_folder(self.averaged, self.best, self.task.to_json())
+        else:
+            progress.waited += 1
+
+    def _out_of_patience(self) -> bool:
+        """Return whether too many evaluations have passed without a better score."""
+        return self.config.patience is not None and self.progress.waited >= self.config.patience
 
     def _evaluate(self) -> dict[str, float]:
         return evaluate(
@@ -244,11 +267,12 @@ class Trainer:
 
     def _finish(self, stopped: bool) -> RunResult:
         """Save the chosen weights with their scores and curves."""
+        # Takes Accelerate's autocast off the model, in place.
+        self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         model = self.averaged
         if self.config.select == "best":
-            from perceivers.pretrained.folder import load_weights
-
-            load_weights(model, self.folder / "best" / "model.safetensors")
+            self.accelerator.wait_for_everyone()
+            load_weights(model, self.best / WEIGHTS_FILE)
         scores = self._evaluate()
         progress = self.progress
         if self.accelerator.is_main_process:
@@ -260,10 +284,37 @@ class Trainer:
         self.accelerator.end_training()
         return RunResult(scores, progress.history, progress.step, progress.seconds, stopped)
 
-    def _resume(self) -> None:
-        checkpoint = latest_checkpoint(self.folder / "checkpoints")
-        if checkpoint is not None:
-            self.accelerator.load_state(str(checkpoint))
+    def _order_facts(self) -> dict[str, int]:
+        order = self.order
+        facts = {"examples": order.num_examples, "batch_size": order.batch_size, "seed": order.seed}
+        return {**facts, "accumulation": self.config.accumulation}
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.folder / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The folder of the model with the best score so far."""
+        return self.folder / "best"
+
+    def _resume(self) -> bool:
+        """Load the newest checkpoint; return whether there was one."""
+        checkpoint = latest_checkpoint(self.checkpoints)
+        if checkpoint is None:
+            return False
+        order = self.progress.order
+        self.accelerator.load_state(str(checkpoint))
+        if self.progress.order != order:
+            raise ValueError(f"{checkpoint} was made with {self.progress.order}; this run has {order}")
+        return True
+
+    def _start_anew(self) -> None:
+        if self.accelerator.is_main_process:
+            for old in (self.checkpoints, self.best):
+                shutil.rmtree(old, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
 
     def _start_trackers(self) -> None:
         if self.config.tracker is not None:
@@ -279,7 +330,25 @@ class Trainer:
 def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
     if decay is None:
         return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+    @torch.no_grad()
+    def blend(averages: Sequence[Tensor], values: Sequence[Tensor], _: Tensor) -> None:
+        for average, value in zip(averages, values, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value, 1 - decay)
+            else:
+                average.copy_(value)  # A count of steps has no average.
+
+    return AveragedModel(model, multi_avg_fn=blend, use_buffers=True)
+
+
+def _check_tracker(name: str | None) -> None:
+    known = [tracker for tracker in LoggerType.list() if tracker != LoggerType.ALL.value]
+    if name is not None and name not in known:
+        raise ValueError(f"tracker '{name}' not found; choices = {known}")
+    # Accelerate itself would leave it out without a word.
+    if name is not None and LoggerType(name) not in get_available_trackers():
+        raise ValueError(f"tracker '{name}' is not installed; install it, or set tracker to null")
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, int | float | str | bool]:

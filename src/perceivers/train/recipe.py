@@ -6,7 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import yaml
@@ -15,6 +15,7 @@ from perceivers.config import from_json, override, to_json
 from perceivers.data import DataConfig, Splits, load_data
 from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.pretrained.folder import load_folder, own_tensors
+from perceivers.pretrained.load import seeded_model
 from perceivers.tasks.base import TASKS, Task
 from perceivers.train.config import TrainConfig
 from perceivers.train.loop import Trainer
@@ -152,9 +153,7 @@ def prepare_run(recipe: Recipe) -> Run:
     config = override(base, recipe.overrides)
     splits = load_data(recipe.data, task_class.roles)
     task = task_class.fit(config, splits.labels, _nested(recipe.settings))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.train.seed)
-        model = PerceiverIO(task.config)
+    model = seeded_model(task.config, recipe.train.seed)
     if trained is not None:
         transfer(trained, model)
     return Run(task, model, splits, recipe.train)
@@ -207,12 +206,11 @@ def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
 class _Loader(yaml.SafeLoader):
     """PyYAML follows YAML 1.1, where `no` is false and `1e-3` a text."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
 
-
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )

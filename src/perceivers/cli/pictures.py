@@ -1,0 +1,303 @@
+"""The pictures of the demo's report, each drawn once for light and once for dark pages."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
+
+Grey = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Palette:
+    """Colours of one kind of page.
+
+    Args:
+        paper: Background.
+        ink: Text and drawing.
+        faint: Axes, ticks and second-rank text.
+        line: Grid and frames.
+        accent: The model.
+        good: What is right.
+        bad: What is wrong.
+        heat: Stops from nothing to much.
+    """
+
+    paper: str
+    ink: str
+    faint: str
+    line: str
+    accent: str
+    good: str
+    bad: str
+    heat: tuple[str, ...]
+
+
+LIGHT = Palette(
+    paper="#ffffff",
+    ink="#1f2933",
+    faint="#5f6c7b",
+    line="#d9dee5",
+    accent="#2563a8",
+    good="#1f7a4d",
+    bad="#c2480c",
+    heat=("#ffffff", "#c6dcef", "#6aa5d4", "#2563a8", "#0b2545"),
+)
+DARK = Palette(
+    paper="#171c23",
+    ink="#e6eaf0",
+    faint="#9aa7b5",
+    line="#343c47",
+    accent="#6fb1ee",
+    good="#5fcf95",
+    bad="#ff9a62",
+    heat=("#171c23", "#1d3c5c", "#2f72b0", "#7fbdf2", "#f2f8ff"),
+)
+PALETTES = {"light": LIGHT, "dark": DARK}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """One image with the model's answer.
+
+    Args:
+        image: Grey values, (H, W).
+        target: The true label.
+        prediction: The model's label.
+        confidence: The probability it gave to its answer.
+        name: Caption, e.g. a file name.
+    """
+
+    image: Grey
+    target: str
+    prediction: str
+    confidence: float
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaze:
+    """Where the latents look in one image.
+
+    Args:
+        image: Grey values, (H, W).
+        label: The true label.
+        maps: Attention of each latent over the grid, (N, h, w); each sums to 1.
+    """
+
+    image: Grey
+    label: str
+    maps: NDArray[np.floating]
+
+
+def learning_curve(history: Sequence[Mapping[str, float]], baseline: float, palette: Palette) -> bytes:
+    """Draw training loss and held-out accuracy over steps.
+
+    Args:
+        history: What the trainer logged: `step` with `loss`, or with `eval_accuracy`.
+        baseline: Accuracy of the linear baseline.
+        palette: Colours.
+    """
+    losses = np.array([(entry["step"], entry["loss"]) for entry in history if "loss" in entry])
+    scores = np.array([(entry["step"], entry["eval_accuracy"]) for entry in history if "eval_accuracy" in entry])
+    figure = _figure(9.6, 3.5, palette)
+    left, right = figure.subplots(1, 2)
+    left.plot(*losses.T, color=palette.accent, alpha=0.3, linewidth=0.8, label="each step")
+    left.plot(losses[:, 0], _smooth(losses[:, 1]), color=palette.accent, linewidth=2, label="running mean")
+    left.set_yscale("log")
+    _dress(left, "Training loss", "optimiser steps", "cross-entropy (log scale)", palette)
+    _legend(left, palette, "lower left")
+    right.plot(*scores.T, color=palette.accent, linewidth=2, marker="o", markersize=4, label="Perceiver IO")
+    right.axhline(
+        baseline, color=palette.bad, linewidth=1.5, linestyle="--", label=f"logistic regression {baseline:.1%}"
+    )
+    right.set_ylim(min(scores[:, 1].min(), baseline) - 0.05, 1.01)
+    right.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    _dress(right, f"Held-out accuracy: {scores[-1, 1]:.1%} at the end", "optimiser steps", "accuracy", palette)
+    _legend(right, palette, "lower right")
+    for axes in (left, right):
+        axes.set_xlim(0, losses[-1, 0] * 1.02)
+        axes.grid(color=palette.line, linewidth=0.7)
+        axes.set_axisbelow(True)
+    return _png(figure)
+
+
+def confusion_matrix(
+    targets: NDArray[np.int64], predictions: NDArray[np.int64], labels: Sequence[str], palette: Palette
+) -> bytes:
+    """Draw how often each label was taken for each other; errors stand out in a colour of their own."""
+    count = len(labels)
+    counts = np.zeros((count, count), dtype=np.int64)
+    np.add.at(counts, (targets, predictions), 1)
+    right = np.eye(count, dtype=bool)
+    figure = _figure(5.6, 5.2, palette)
+    axes = figure.subplots()
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    for hue, where in ((palette.accent, right), (palette.bad, ~right)):
+        shown = np.where(where & (counts > 0), 0.25 + 0.75 * share, np.nan)
+        axes.imshow(shown, cmap=_colours((palette.paper, hue)), vmin=0, vmax=1)
+    for (row, column), value in np.ndenumerate(counts):
+        if value:
+            strong = 0.25 + 0.75 * share[row, column] > 0.55
+            colour = palette.paper if strong else palette.ink
+            axes.text(column, row, str(value), ha="center", va="center", fontsize=9, color=colour)
+    axes.set_xticks(range(count), labels)
+    axes.set_yticks(range(count), labels)
+    axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(count + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color=palette.line, linewidth=0.7)
+    axes.tick_params(which="both", length=0)
+    correct, total = int(counts.trace()), int(counts.sum())
+    _dress(axes, f"{correct} of {total} right; errors in orange", "predicted digit", "true digit", palette)
+    return _png(figure)
+
+
+def gallery(judged: Sequence[Judged], title: str, palette: Palette, *, columns: int = 6) -> bytes:
+    """Draw images with their predictions, right and wrong ones marked by colour, frame and sign.
+
+    Args:
+        judged: What to show.
+        title: What is seen.
+        palette: Colours.
+        columns: Images a row.
+    """
+    columns = min(columns, len(judged))
+    rows = -(-len(judged) // columns)
+    figure = _figure(max(1.6 * columns, 3.2), 2.05 * rows + 0.5, palette)
+    figure.suptitle(title, color=palette.ink, fontsize=11, fontweight="bold")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(judged) :]:
+        axes.set_axis_off()
+    for axes, one in zip(grid.flat, judged, strict=False):
+        correct = one.prediction == one.target
+        colour = palette.good if correct else palette.bad
+        _show_digit(axes, one.image, palette, colour)
+        sign, truth = ("\u2713", "") if correct else ("\u2717", f", is {one.target}")
+        axes.set_title(f"{sign} {one.prediction}{truth}", color=colour, fontsize=10, fontweight="bold")
+        caption = f"{one.confidence:.1%}" + (f"\n{one.name}" if one.name else "")
+        axes.set_xlabel(caption, color=palette.faint, fontsize=8)
+    return _png(figure)
+
+
+def attention_maps(gazes: Sequence[Gaze], palette: Palette, *, num_latents: int = 6) -> bytes:
+    """Draw where the latents look: one row an image; the mean over latents, then single latents.
+
+    The same latents are shown for all images. A value of 1 is an even share of attention.
+    """
+    cells = gazes[0].maps[0].size
+    shares = [gaze.maps * cells for gaze in gazes]
+    chosen = pick_latents(np.mean(shares, axis=0), num_latents)
+    top = float(np.percentile(np.stack([share[chosen] for share in shares]), 99.5))
+    columns = 2 + len(chosen)
+    figure = _figure(1.3 * columns + 0.9, 1.45 * len(gazes) + 0.7, palette)
+    grid = figure.subplots(len(gazes), columns, squeeze=False)
+    heat = _colours(palette.heat)
+    drawn = None
+    for row, gaze, share in zip(grid, gazes, shares, strict=True):
+        _show_digit(row[0], gaze.image, palette, palette.line)
+        row[0].set_ylabel(f"digit {gaze.label}", color=palette.ink, fontsize=10)
+        for axes, shown in zip(row[1:], [share.mean(axis=0), *share[chosen]], strict=True):
+            height, width = gaze.image.shape
+            drawn = axes.imshow(shown, cmap=heat, vmin=0, vmax=max(top, 1.0), extent=(0, width, height, 0))
+            _outline(axes, gaze.image, palette)
+            _bare(axes, palette.line)
+    heads = ["input", f"mean of {len(gazes[0].maps)}", *(f"latent {index}" for index in chosen)]
+    for axes, head in zip(grid[0], heads, strict=True):
+        axes.set_title(head, color=palette.ink, fontsize=9)
+    assert drawn is not None
+    bar = figure.colorbar(drawn, ax=grid, fraction=0.02, pad=0.015)
+    bar.set_label("attention (1 = even share)", color=palette.faint, fontsize=8)
+    bar.ax.tick_params(colors=palette.faint, labelsize=8)
+    bar.outline.set_edgecolor(palette.line)  # pyright: ignore[reportCallIssue]
+    return _png(figure)
+
+
+def pick_latents(maps: NDArray[np.floating], count: int) -> list[int]:
+    """Choose latents that look at different places: the most focused one, then always the most different.
+
+    Args:
+        maps: One map a latent, (N, h, w).
+        count: How many.
+    """
+    flat = maps.reshape(len(maps), -1)
+    chosen = [int(flat.max(axis=1).argmax())]
+    while len(chosen) < min(count, len(flat)):
+        distances = np.linalg.norm(flat[:, None] - flat[chosen], axis=-1).min(axis=1)
+        distances[chosen] = -1.0
+        chosen.append(int(distances.argmax()))
+    return chosen
+
+
+def _figure(width: float, height: float, palette: Palette) -> "Figure":
+    # A figure without pyplot draws by Agg and leaves matplotlib's global state alone.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=150, facecolor=palette.paper, layout="constrained")
+
+
+def _png(figure: "Figure") -> bytes:
+    target = io.BytesIO()
+    figure.savefig(target, format="png", metadata={"Software": None})
+    return target.getvalue()
+
+
+def _colours(stops: Sequence[str]) -> "LinearSegmentedColormap":
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("stops", list(stops))
+
+
+def _dress(axes: "Axes", title: str, x_label: str, y_label: str, palette: Palette) -> None:
+    """Give the axes title, labels and the palette's colours."""
+    axes.set_facecolor(palette.paper)
+    axes.set_title(title, color=palette.ink, fontsize=11, fontweight="bold", loc="left")
+    axes.set_xlabel(x_label, color=palette.faint, fontsize=9)
+    axes.set_ylabel(y_label, color=palette.faint, fontsize=9)
+    axes.tick_params(which="both", colors=palette.faint, labelsize=9)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(palette.line)
+
+
+def _legend(axes: "Axes", palette: Palette, place: str) -> None:
+    axes.legend(loc=place, fontsize=8, facecolor=palette.paper, edgecolor=palette.line, labelcolor=palette.ink)
+
+
+def _bare(axes: "Axes", frame: str, width: float = 1.0) -> None:
+    """Leave a frame and nothing else."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_color(frame)
+        spine.set_linewidth(width)
+
+
+def _show_digit(axes: "Axes", image: Grey, palette: Palette, frame: str) -> None:
+    axes.imshow(image, cmap=_colours((palette.paper, palette.ink)), vmin=0, vmax=255, interpolation="nearest")
+    _bare(axes, frame, 1.5)
+
+
+def _outline(axes: "Axes", image: Grey, palette: Palette) -> None:
+    """Draw the border of the pixels that carry ink."""
+    inked = np.pad(image > 127, 1)
+    for row, column in np.argwhere(inked[1:, :] != inked[:-1, :]):
+        axes.plot((column - 1, column), (row, row), color=palette.bad, linewidth=0.9)
+    for row, column in np.argwhere(inked[:, 1:] != inked[:, :-1]):
+        axes.plot((column, column), (row - 1, row), color=palette.bad, linewidth=0.9)
+
+
+def _smooth(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the mean over the last twentieth of the run, at each step."""
+    width = max(len(values) // 20, 1)
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - width, 0)
+    return (sums[ends] - sums[starts]) / (ends - starts)

@@ -1,5 +1,7 @@
 """Attention, its masks, its maps written out, and what its weights start from."""
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import Tensor
@@ -84,7 +86,9 @@ def test_attention_needs_divisible_widths() -> None:
     ("shape", "qk_channels", "v_channels", "expected"),
     [("kv", None, None, (6, 6)), ("q", None, None, (8, 8)), ("q", 4, None, (4, 4)), ("kv", None, 2, (6, 2))],
 )
-def test_default_widths(shape: str, qk_channels: int | None, v_channels: int | None, expected: tuple[int, int]) -> None:
+def test_default_widths(
+    shape: Literal["q", "kv"], qk_channels: int | None, v_channels: int | None, expected: tuple[int, int]
+) -> None:
     layer = CrossAttention(
         q_channels=8,
         kv_channels=6,

@@ -1,5 +1,7 @@
 """Fourier features against the original's in float64, grids, learned tables, and how they join content."""
 
+from typing import Literal
+
 import pytest
 import torch
 
@@ -112,7 +114,7 @@ def test_added_positions_need_the_contents_width() -> None:
 
 
 @pytest.mark.parametrize("combine", ["add", "concat"])
-def test_joining_content_and_positions(combine: str) -> None:
+def test_joining_content_and_positions(combine: Literal["add", "concat"]) -> None:
     config = PositionedConfig(positions=LearnedPositionConfig(num_channels=4), project_channels=3, combine=combine)
     module = Positioned(config, 3, (5,))
     content = torch.randn(2, 5, 3)

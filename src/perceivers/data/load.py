@@ -12,7 +12,6 @@ from datasets import (
     ClassLabel,
     Dataset,
     DatasetDict,
-    DownloadConfig,
     are_progress_bars_disabled,
     concatenate_datasets,
     disable_progress_bars,
@@ -21,7 +20,7 @@ from datasets import (
 )
 from datasets import Image as ImageFeature
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from perceivers.data.roles import ROLES, DataError
 from perceivers.data.sources import SOURCES
@@ -150,16 +149,15 @@ def _open(config: DataConfig) -> DatasetDict:
 
 
 def _from_hub(name: str, subset: str | None) -> Any:
-    """Load from the Hub, or from its cache when the Hub cannot be reached, without repeated attempts."""
+    """Load from the Hub; without an answer, say so at once instead of trying again and again."""
     try:
         HfApi().dataset_info(name, timeout=10)
-        reachable = True
-    except HfHubHTTPError:
-        raise
-    except Exception:
-        # No answer at all. The error's type belongs to the HTTP client, which differs between versions of the Hub library.
-        reachable = False
-    return load_dataset(name, subset, download_config=DownloadConfig(local_files_only=not reachable, max_retries=0))
+    except (HfHubHTTPError, OfflineModeIsEnabled):
+        pass  # The Hub's own word, or offline mode: `load_dataset` uses the cache or says what is wrong.
+    except Exception as error:
+        # The error's type belongs to the HTTP client, which differs between versions of the Hub library.
+        raise ConnectionError("the Hub cannot be reached; HF_HUB_OFFLINE=1 uses what was loaded before") from error
+    return load_dataset(name, subset)
 
 
 def _open_folder(folder: Path, config: DataConfig) -> DatasetDict:

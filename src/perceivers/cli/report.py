@@ -121,9 +121,9 @@ def code(text: str) -> str:
     return f"<pre>{escape(text)}</pre>"
 
 
-def details(summary: str, text: str) -> str:
-    """Return code that is folded away under `summary`."""
-    return f"<details><summary>{escape(summary)}</summary>{code(text)}</details>"
+def folded(summary: str, part: str) -> str:
+    """Return `part`, which is HTML, folded away under `summary`."""
+    return f"<details><summary>{escape(summary)}</summary>{part}</details>"
 
 
 def page(title: str, lead: str, body: Sequence[str], foot: str) -> str:

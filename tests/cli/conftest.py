@@ -1,24 +1,51 @@
-"""Tiny data and one tiny trained model for the command-line tests."""
+"""Tiny data and one tiny trained model for the tests of the command line."""
 
-import csv
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
+from cli_examples import SMALL, write_csv
 from perceivers.cli.app import app
 
-Run = Callable[..., Result]
 
-# The smallest text classifier that still learns to tell the two words apart.
-SMALL = (
-    "--set=overrides.encoder.num_latents=4",
-    "--set=overrides.encoder.latent_channels=16",
-    "--set=overrides.encoder.num_layers_per_block=1",
-    "--set=overrides.queries.num_channels=16",
-    "--set=overrides.inputs.num_channels=16",
-    "--set=overrides.inputs.positioned.positions.num_channels=16",
-    "--set=overrides.inputs.max_length=16",
-)
+class Cli(Protocol):
+    """Runs the command line in this process."""
+
+    def __call__(self, *words: object, stdin: str | None = None) -> Result: ...
+
+
+@pytest.fixture(scope="session")
+def cli() -> Cli:
+    def run(*words: object, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(app, [str(word) for word in words], input=stdin)
+
+    return run
+
+
+@pytest.fixture
+def small() -> tuple[str, ...]:
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two classes that differ by one word."""
+    folder = tmp_path_factory.mktemp("texts")
+    for name, count in (("train", 32), ("test", 8)):
+        rows = [("good day", "fine") if i % 2 else ("bad night", "poor") for i in range(count)]
+        write_csv(folder / f"{name}.csv", ("text", "label"), rows)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(cli: Cli, texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a text classifier that was trained by the command line."""
+    folder = tmp_path_factory.mktemp("runs") / "texts"
+    result = cli(
+        "train", "text-classification", "--data", texts, "--output", folder, *SMALL,
+        "--epochs", 12, "--batch-size", 8, "--learning-rate", 0.01, "--tracker", "none", "--quiet",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    return folder

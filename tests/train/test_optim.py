@@ -76,15 +76,26 @@ def test_adamw_takes_its_settings_and_decays_one_group() -> None:
     torch.testing.assert_close(model.bias, before[1])
 
 
-def test_lamb_scales_a_step_by_the_weights() -> None:
-    """LAMB (arXiv:1904.00962): a matrix moves by learning rate times its own norm, whatever the gradient's size."""
+@pytest.mark.parametrize("size", [0.1, 100.0])
+def test_lamb_is_that_of_the_paper(size: float) -> None:
+    """LAMB (arXiv:1904.00962): a matrix moves by the learning rate times its own norm, whatever the gradient's size."""
+    torch.manual_seed(0)
     model = nn.Linear(16, 16, bias=False)
-    optimizer = make_optimizer(model, OptimizerConfig(name="lamb", learning_rate=0.01, weight_decay=0.0))
-    before = model.weight.detach().clone()
-    model.weight.grad = torch.randn_like(before) * 1e3
-    optimizer.step()
-    moved = (model.weight.detach() - before).norm()
-    assert float(moved) == pytest.approx(0.01 * float(before.norm()), rel=1e-3)
+    with torch.no_grad():
+        model.weight.mul_(size)
+    config = OptimizerConfig(name="lamb", learning_rate=0.01, weight_decay=0.3, betas=(0.8, 0.9), eps=1e-6)
+    optimizer = make_optimizer(model, config)
+    expected = model.weight.detach().clone()
+    mean, square = torch.zeros_like(expected), torch.zeros_like(expected)
+    for _ in range(3):
+        gradient = torch.randn_like(expected) * 1e3
+        mean = 0.8 * mean + 0.2 * gradient
+        square = 0.9 * square + 0.1 * gradient**2
+        direction = mean / (square.sqrt() + 1e-6) + 0.3 * expected
+        expected = expected - 0.01 * expected.norm() * direction / direction.norm()
+        model.weight.grad = gradient
+        optimizer.step()
+    torch.testing.assert_close(model.weight.detach(), expected, rtol=1e-4, atol=1e-5 * size)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ _EXTRAS = {
 class Commands(TyperGroup):
     """The group of all commands; turns errors of users into a line on stderr and exit code 2."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    # Typer's context class is Click's own in older versions and a copy of it in newer ones.
+    def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)

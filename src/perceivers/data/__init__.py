@@ -1,19 +1,8 @@
-"""Data sets on Hugging Face `datasets`: found, checked and split. Knows no model."""
+"""Data sets: names, folders and files to checked splits; knows no model."""
 
-from perceivers.data.errors import DataError
 from perceivers.data.inputs import predict_inputs
 from perceivers.data.load import DataConfig, Splits, load_data
-from perceivers.data.roles import ROLES, InputFiles, Role
+from perceivers.data.roles import ROLES, DataError
 from perceivers.data.sources import SOURCES
 
-__all__ = [
-    "ROLES",
-    "SOURCES",
-    "DataConfig",
-    "DataError",
-    "InputFiles",
-    "Role",
-    "Splits",
-    "load_data",
-    "predict_inputs",
-]
+__all__ = ["ROLES", "SOURCES", "DataConfig", "DataError", "Splits", "load_data", "predict_inputs"]

@@ -1,59 +1,53 @@
-"""What a user gives to a trained model: files, folders, stdin or text."""
+"""What to predict on: files, folders, standard input or the text itself."""
 
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
-from perceivers.data.errors import DataError
-from perceivers.data.roles import ROLES, InputFiles
+from perceivers.data.roles import DataError
+from perceivers.data.tables import image_files
 
 
-def predict_inputs(paths: Sequence[str], role: str) -> list[tuple[str, Any]]:
-    """Return the name and value of each input.
+def predict_inputs(
+    arguments: Sequence[str], role: str, stdin: TextIO | None = None
+) -> Iterator[tuple[str, str]]:
+    """Yield name and value of each input.
 
     Args:
-        paths: Files, and folders searched for such files. Text is also given as `-` (the lines of
-            stdin) or as itself; a file of text is one input a line.
-        role: What the values are: `image` or `text`.
+        arguments: For images files and folders (searched through, sorted); for text `.txt` files (a
+            line each), or anything else as the text itself. `-` reads lines from standard input:
+            texts, or names of image files.
+        role: What the task reads: "image" or "text".
+        stdin: Where `-` reads from; `None` takes the process's.
 
     Raises:
-        ValueError: A file does not exist, a file or folder holds no input, or nothing is given.
+        DataError: A folder has no images, or there is nothing to predict on.
     """
-    files = ROLES[role].input_files
-    if files is None:
-        inputs = [name for name in ROLES if ROLES[name].input_files is not None]
-        raise ValueError(f"role '{role}' is no input; choices = {inputs}")
-    if not paths:
-        raise DataError(f"no {role} to predict; expected files or folders{', - or text' if files.literal else ''}")
-    return [entry for path in paths for entry in _expand(path, role, files)]
+    count = 0
+    for argument in arguments:
+        for item in _expand(argument, role, stdin or sys.stdin):
+            count += 1
+            yield item
+    if not count:
+        raise DataError(f"nothing to predict on in {list(arguments)}")
 
 
-def _expand(item: str, role: str, files: InputFiles) -> list[tuple[str, Any]]:
-    if item == "-" and files.literal:
-        found = [(f"stdin:{number}", text) for number, line in enumerate(sys.stdin, 1) if (text := line.rstrip("\r\n"))]
-        return _some(found, "stdin", role)
-    # Unlike Path.exists, this takes a long text for what it is: no file.
-    if not os.path.exists(item):
-        if not files.literal:
-            raise DataError(f"{item}: no such file or folder; expected {ROLES[role].expects}")
-        if not item.strip():
-            raise DataError(f"{role} {item!r} is empty; expected {ROLES[role].expects}")
-        return [(item, item)]
-    path = Path(item)
-    if path.is_file():
-        return _some(files.read(path), item, role)
-    inside = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in files.suffixes)
-    found = [entry for file in inside if not _hidden(file.relative_to(path)) for entry in files.read(file)]
-    return _some(found, item, f"{role} ({', '.join(files.suffixes)})")
-
-
-def _some(found: list[tuple[str, Any]], where: str, what: str) -> list[tuple[str, Any]]:
-    if not found:
-        raise DataError(f"{where} holds no {what}")
-    return found
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def _expand(argument: str, role: str, stdin: TextIO) -> Iterator[tuple[str, str]]:
+    if argument == "-":
+        lines = (line.rstrip("\n") for line in stdin)
+        yield from ((line, line) for line in lines if line.strip())
+    elif role == "image":
+        path = Path(argument)
+        if not path.is_dir():
+            yield argument, argument
+            return
+        found = image_files(path)
+        if not found:
+            raise DataError(f"{argument}: the folder has no images")
+        yield from ((str(file), str(file)) for file in found)
+    elif argument.endswith(".txt") and Path(argument).is_file():
+        lines = Path(argument).read_text(encoding="utf-8").splitlines()
+        yield from ((f"{argument}:{i}", line) for i, line in enumerate(lines, start=1) if line.strip())
+    else:
+        yield argument, argument

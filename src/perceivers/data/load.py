@@ -1,42 +1,51 @@
-"""From a source's name to two checked data sets, with the columns that a task needs and no others."""
+"""A name, folder or file to two checked splits whose columns are roles."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from typing import Any
 
-import datasets
 import numpy as np
+from datasets import (
+    ClassLabel,
+    Dataset,
+    DatasetDict,
+    are_progress_bars_disabled,
+    concatenate_datasets,
+    disable_progress_bars,
+    enable_progress_bars,
+    load_dataset,
+)
+from datasets import Image as ImageFeature
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-from perceivers.data.errors import DataError, listed
-from perceivers.data.files import READERS
-from perceivers.data.folders import EVAL_SPLITS, TRAIN_SPLITS, WHOLE, Found, find_local
-from perceivers.data.labels import label_names, with_class_ids
-from perceivers.data.roles import ROLES, Reading
+from perceivers.data.roles import ROLES, DataError
 from perceivers.data.sources import SOURCES
-from perceivers.data.split import random_split, stratified_split, tail_split
-from perceivers.data.table import Table, check_values, table_from_dataset
+from perceivers.data.tables import ORIGIN, TABLE_SUFFIXES, has_image_classes, read_image_folder, read_table
 
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_TRAIN_NAMES = ("train", "training")
+# The held-out test comes first: what a run reports should not be what it was tuned on.
+_EVAL_NAMES = ("test", "eval", "evaluation", "validation", "valid", "val", "dev")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Where data comes from and which part of it is used.
+    """Which data.
 
     Args:
-        source: A built-in source, a file, a folder, or a data set on the Hugging Face Hub.
-        subset: Subset (configuration) of a Hub data set; in a folder, the files called SUBSET.train.* and so on.
-        train_split: Split to train on; `None` finds it.
-        eval_split: Split to evaluate on; `None` takes the validation split, else the test split, else
-            holds out a part of the training split. `all` is the whole of a source without splits.
-        columns: Role -> name of its column, where the name does not say it.
-        eval_fraction: Share held out when there is no split to evaluate on.
-        limit: Most examples of each split; labelled ones are shuffled first so that classes stay mixed.
-        seed: Settles what is held out and the shuffle.
-        text_chunk_chars: About how many characters of a plain text make one example.
+        source: A built-in name, a folder, a file, or a data set of the Hugging Face Hub.
+        subset: Configuration of a Hub data set; for a folder of text files the part of the name
+            before `.train.txt`.
+        train_split: Name of the training split; `None` finds it.
+        eval_split: Name of the evaluation split; `None` prefers a test split.
+        columns: Which column has which role, e.g. `{"text": "review"}`; others are found by name.
+        eval_fraction: Share held out when the source has one split only.
+        limit: Keep at most so many examples of each split, chosen at random.
+        seed: Seed of holding out and limiting.
+        text_characters: Rough length of the pieces that text files are cut into.
     """
 
     source: str
@@ -47,162 +56,226 @@ class DataConfig:
     eval_fraction: float = 0.2
     limit: int | None = None
     seed: int = 0
-    text_chunk_chars: int = 4000
+    text_characters: int = 4000
 
     def __post_init__(self) -> None:
-        if not self.source:
-            raise ValueError("source '' must name a built-in source, a file, a folder or a Hub data set")
         if not 0 < self.eval_fraction < 1:
             raise ValueError(f"eval_fraction ({self.eval_fraction}) must lie between 0 and 1")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit ({self.limit}) must be at least 1")
-        if self.text_chunk_chars < 1:
-            raise ValueError(f"text_chunk_chars ({self.text_chunk_chars}) must be at least 1")
-        if self.seed < 0:
-            raise ValueError(f"seed ({self.seed}) must not be negative")
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Data ready for a task; the columns are its roles.
+    """Checked data.
 
     Args:
-        train: To train on.
-        eval: To evaluate on.
-        labels: Names of the classes that the ids in column `label` stand for; `None` without labels.
-        description: What it is and how much, in one line.
+        train: Training split; its columns are the roles.
+        eval: Evaluation split.
+        labels: Label names in the order of the ids, when there are labels.
+        description: Source and sizes, in words.
     """
 
-    train: datasets.Dataset
-    eval: datasets.Dataset
+    train: Dataset
+    eval: Dataset
     labels: tuple[str, ...] | None
     description: str
 
 
-def load_data(config: DataConfig, roles: tuple[str, ...], labels: tuple[str, ...] | None = None) -> Splits:
-    """Find, check and split data.
+def load_data(config: DataConfig, roles: Sequence[str], labels: Sequence[str] | None = None) -> Splits:
+    """Load data and check every row before anything is trained.
 
     Args:
-        config: Where it comes from.
-        roles: The columns wanted, e.g. `("image", "label")`.
-        labels: The classes of a trained model; `None` takes those of the training split.
+        config: Which data.
+        roles: The columns that the task needs.
+        labels: Label names of a trained model; the data must not have others.
 
     Raises:
-        ValueError: The source is not found, or a value cannot be used (`DataError`, which names its place).
+        DataError: Something is missing, broken or unknown; the message names file, row and value.
     """
-    for role in (*roles, *config.columns):
-        if ROLES[role] and role not in roles:
-            raise ValueError(f"columns names a column for '{role}', which is not read; choices = {list(roles)}")
-    reading = Reading(roles=roles, columns=config.columns, text_chunk_chars=config.text_chunk_chars)
-    with _no_progress_bars():
-        train, evaluation = _train_and_eval(_find(config, reading), config)
-        names = None
-        if "label" in roles:
-            names = labels or label_names(train)
-            train = with_class_ids(train, names)
-            evaluation = None if evaluation is None else with_class_ids(evaluation, names)
-        origin = f"{train.name} and {evaluation.name}" if evaluation is not None else f"parts of {train.name}"
-        if evaluation is None:
-            train, evaluation = _hold_out(train, config)
-        train, evaluation = (_limited(table, config) for table in (train, evaluation))
-        check_values(train)
-        check_values(evaluation)
-    counts = f"{len(train)} examples to train on, {len(evaluation)} to evaluate on"
-    classes = "" if names is None else f", {len(names)} classes"
-    columns = list(roles)
-    return Splits(
-        train.rows.select_columns(columns),
-        evaluation.rows.select_columns(columns),
-        names,
-        f"{config.source}: {counts}{classes} ({origin})",
-    )
+    with quiet():
+        return _load(config, roles, labels)
 
 
-def _find(config: DataConfig, reading: Reading) -> Found:
-    """Return the splits of the source: built-in, else file or folder, else Hub."""
-    if config.source in SOURCES:
-        if config.subset is not None:
-            raise DataError(f"source '{config.source}' has no subset '{config.subset}'")
-        return _splits_of(SOURCES[config.source](), reading, config.source)
-    path = Path(config.source).expanduser()
-    if path.exists():
-        return find_local(path, config.subset, reading)
-    if path.suffix.lower() in READERS or not _HUB_NAME.fullmatch(config.source):
-        raise DataError(f"data '{config.source}': no such file or folder; built-in sources = {list(SOURCES)}")
-    return _splits_of(_from_hub(config), reading, config.source)
-
-
-def _from_hub(config: DataConfig) -> datasets.DatasetDict:
-    try:
-        return datasets.load_dataset(config.source, config.subset)
-    # Names, networks, permissions and scripts fail in many ways; to the user they are one.
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0]
-        raise DataError(
-            f"data '{config.source}' is no built-in source {list(SOURCES)}, no file or folder, and could not be "
-            f"loaded from the Hugging Face Hub with subset {config.subset!r}: {type(error).__name__}: {reason}"
-        ) from error
-
-
-def _splits_of(loaded: datasets.DatasetDict, reading: Reading, name: str) -> Found:
-    return {
-        str(split): partial(table_from_dataset, rows, reading, f"{name} ({split})") for split, rows in loaded.items()
+def _load(config: DataConfig, roles: Sequence[str], labels: Sequence[str] | None) -> Splits:
+    parts = {
+        name: _with_roles(part, roles, config.columns, f"{config.source} [{name}]")
+        for name, part in _split(_open(config), config).items()
     }
-
-
-def _train_and_eval(found: Found, config: DataConfig) -> tuple[Table, Table | None]:
-    """Return the training split, and the one to evaluate on unless it must be held out."""
-    names = list(found)
-    train_name = config.train_split or _first(names, (*TRAIN_SPLITS, WHOLE))
-    eval_name = config.eval_split or _first([name for name in names if name != train_name], EVAL_SPLITS)
-    if names == [WHOLE]:
-        # A source without splits is cut in two, and its parts can be asked for by name.
-        train_name = WHOLE if train_name in TRAIN_SPLITS else train_name
-        eval_name = None if eval_name in EVAL_SPLITS else eval_name
-    if train_name is None:
-        raise DataError(f"{config.source} has no training split; splits = {names}; name one with train_split")
-    for name in (train_name, eval_name):
-        if name is not None and name not in found:
-            raise DataError(f"{config.source} has no split '{name}'; choices = {names}")
-    train = found[train_name]()
-    return train, None if eval_name is None else found[eval_name]()
-
-
-def _first(names: Sequence[str], wanted: Sequence[str]) -> str | None:
-    return next((name for name in wanted if name in names), None)
-
-
-def _hold_out(table: Table, config: DataConfig) -> tuple[Table, Table]:
-    if table.runs:
-        train, held = tail_split(table.runs, config.eval_fraction)
-    elif "label" in table.rows.column_names:
-        train, held = stratified_split(table.values("label"), config.eval_fraction, config.seed)
-    else:
-        train, held = random_split(len(table), config.eval_fraction, config.seed)
-    if not held:
-        raise DataError(
-            f"{table.name}: {len(table)} examples are too few to hold some out; expected two or more"
-            f"{' of a class' if 'label' in table.rows.column_names else ''}, or a split to evaluate on"
-        )
-    return table.take(train), table.take(held)
-
-
-def _limited(table: Table, config: DataConfig) -> Table:
-    if config.limit is None or len(table) <= config.limit:
-        return table
-    if "label" not in table.rows.column_names:
-        return table.take(range(config.limit))
-    return table.take(np.random.default_rng(config.seed).permutation(len(table))[: config.limit])
+    for name, part in parts.items():
+        _check(part, roles, f"{config.source} [{name}]")
+    names: tuple[str, ...] | None = None
+    if "label" in roles:
+        names = tuple(labels) if labels is not None else _label_names(parts["train"])
+        if len(names) < 2:
+            raise DataError(f"{config.source}: classification needs at least 2 labels, found {list(names)}")
+        parts = {name: _encode_labels(part, names, f"{config.source} [{name}]") for name, part in parts.items()}
+    train, held_out = (_limited(parts[name].remove_columns(ORIGIN), config) for name in ("train", "eval"))
+    words = f"{config.source}: {len(train):,} training and {len(held_out):,} evaluation examples"
+    return Splits(train, held_out, names, words + (f", {len(names)} labels" if names else ""))
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """Keep `datasets` from drawing bars of its own inside the block."""
-    if datasets.are_progress_bars_disabled():
-        yield
-        return
-    datasets.disable_progress_bars()
+def quiet() -> Iterator[None]:
+    """Keep the progress bars of `datasets` away, and leave its setting as it was."""
+    shown = not are_progress_bars_disabled()
+    disable_progress_bars()
     try:
         yield
     finally:
-        datasets.enable_progress_bars()
+        if shown:
+            enable_progress_bars()
+
+
+def _open(config: DataConfig) -> DatasetDict:
+    path = Path(config.source)
+    if config.source in SOURCES:
+        return _with_origins(SOURCES[config.source](), config.source)
+    if path.is_file():
+        return DatasetDict({"train": read_table(path, config.text_characters)})
+    if path.is_dir():
+        return _open_folder(path, config)
+    try:
+        loaded = _from_hub(config.source, config.subset)
+    except (FileNotFoundError, ConnectionError, ValueError, OSError) as error:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"'{config.source}' is no folder or file, none of the built-in {list(SOURCES)}, "
+            f"and could not be loaded from the Hub: {first_line}"
+        ) from error
+    if not isinstance(loaded, DatasetDict):
+        raise DataError(f"'{config.source}' has no named splits")
+    return _with_origins(loaded, config.source)
+
+
+def _from_hub(name: str, subset: str | None) -> Any:
+    """Load from the Hub; without an answer, say so at once instead of trying again and again."""
+    try:
+        HfApi().dataset_info(name, timeout=10)
+    except (HfHubHTTPError, OfflineModeIsEnabled):
+        pass  # The Hub's own word, or offline mode: `load_dataset` uses the cache or says what is wrong.
+    except Exception as error:
+        # The error's type belongs to the HTTP client, which differs between versions of the Hub library.
+        raise ConnectionError("the Hub cannot be reached; HF_HUB_OFFLINE=1 uses what was loaded before") from error
+    return load_dataset(name, subset)
+
+
+def _open_folder(folder: Path, config: DataConfig) -> DatasetDict:
+    known = _TRAIN_NAMES + _EVAL_NAMES + tuple(name for name in (config.train_split, config.eval_split) if name)
+    split_folders = {path.name: path for path in folder.iterdir() if path.is_dir() and path.name in known}
+    if split_folders and any(has_image_classes(path) for path in split_folders.values()):
+        return DatasetDict({name: read_image_folder(path) for name, path in split_folders.items()})
+    files: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        found = re.fullmatch(r"(?:(.+)[.\-_])?([a-z]+)", path.stem)
+        if path.suffix in TABLE_SUFFIXES and found and found.group(2) in known:
+            if config.subset is None or found.group(1) == config.subset:
+                files.setdefault(found.group(2), []).append(path)
+    if files:
+        return DatasetDict(
+            {
+                name: concatenate_datasets([read_table(path, config.text_characters) for path in paths])
+                for name, paths in files.items()
+            }
+        )
+    if has_image_classes(folder):
+        return DatasetDict({"train": read_image_folder(folder)})
+    raise DataError(
+        f"{folder}: found neither images in class folders (<class>/<image> or train/<class>/<image>) nor tables "
+        f"(train.csv, test.csv, ...; kinds = {list(TABLE_SUFFIXES)})"
+    )
+
+
+def _with_origins(parts: DatasetDict, source: str) -> DatasetDict:
+    return DatasetDict(
+        {
+            str(name): part.add_column(ORIGIN, [f"{source} [{name}], row {i}" for i in range(len(part))])
+            for name, part in parts.items()
+        }
+    )
+
+
+def _split(parts: DatasetDict, config: DataConfig) -> dict[str, Dataset]:
+    """Return the training and the evaluation part."""
+    train_name = _choose(parts, config.train_split, _TRAIN_NAMES, config.source)
+    if train_name is None:
+        train_name = str(next(iter(parts)))
+    others = {str(name): part for name, part in parts.items() if name != train_name}
+    eval_name = _choose(others, config.eval_split, _EVAL_NAMES, config.source)
+    train = parts[train_name]
+    if eval_name is not None:
+        return {"train": train, "eval": others[eval_name]}
+    order = np.random.default_rng(config.seed).permutation(len(train))
+    held_out = max(round(config.eval_fraction * len(train)), 1)
+    if held_out >= len(train):
+        raise DataError(f"{config.source}: {len(train)} examples are too few to hold some out for evaluation")
+    return {"train": train.select(sorted(order[held_out:])), "eval": train.select(sorted(order[:held_out]))}
+
+
+def _choose(parts: Mapping[Any, Dataset], wanted: str | None, usual: Sequence[str], source: str) -> str | None:
+    if wanted is not None:
+        if wanted not in parts:
+            raise DataError(f"{source} has no split '{wanted}'; splits = {sorted(map(str, parts))}")
+        return wanted
+    return next((name for name in usual if name in parts), None)
+
+
+def _with_roles(part: Dataset, roles: Sequence[str], columns: Mapping[str, str], where: str) -> Dataset:
+    """Keep the columns that have a role, under the role's name."""
+    present = [name for name in part.column_names if name != ORIGIN]
+    unknown = sorted(set(columns) - set(roles))
+    if unknown:
+        raise DataError(f"columns name roles {unknown} that the task does not have; roles = {list(roles)}")
+    chosen: dict[str, str] = {}
+    for role in roles:
+        if role in columns and columns[role] not in present:
+            raise DataError(f"{where} has no column '{columns[role]}'; columns = {present}")
+        found = columns.get(role) or next((name for name in ROLES[role].names if name in present), None)
+        if found is None:
+            raise DataError(
+                f"{where} has no column for '{role}'; columns = {present}. Name it: --column {role}=<column>"
+            )
+        chosen[found] = role
+    kept = part.select_columns([*chosen, ORIGIN])
+    return kept.rename_columns({column: role for column, role in chosen.items() if column != role})
+
+
+def _check(part: Dataset, roles: Sequence[str], where: str) -> None:
+    if not len(part):
+        raise DataError(f"{where} has no examples")
+    for role in roles:
+        raw = part.cast_column(role, ImageFeature(decode=False)) if role == "image" else part
+        for value, origin in zip(raw[role], raw[ORIGIN], strict=True):
+            problem = ROLES[role].check(value)
+            if problem:
+                raise DataError(f"{origin}: {problem}")
+
+
+def _label_names(train: Dataset) -> tuple[str, ...]:
+    feature = train.features["label"]
+    if isinstance(feature, ClassLabel):
+        return tuple(feature.names)
+    values = set(train["label"])
+    numbers = all(isinstance(value, int) or re.fullmatch(r"-?\d+", value) for value in values)
+    return tuple(str(value) for value in (sorted(values, key=int) if numbers else sorted(values)))
+
+
+def _encode_labels(part: Dataset, names: Sequence[str], where: str) -> Dataset:
+    """Replace labels by their ids, refusing unknown ones."""
+    feature = part.features["label"]
+    index = {name: i for i, name in enumerate(names)}
+    own = feature.names if isinstance(feature, ClassLabel) else None
+    ids = []
+    for value, origin in zip(part["label"], part[ORIGIN], strict=True):
+        name = own[value] if own is not None and 0 <= value < len(own) else str(value)
+        if name not in index:
+            raise DataError(f"{origin}: label {name!r} is not one of the known labels {list(names)}")
+        ids.append(index[name])
+    return part.remove_columns("label").add_column("label", ids).cast_column("label", ClassLabel(names=list(names)))
+
+
+def _limited(part: Dataset, config: DataConfig) -> Dataset:
+    if config.limit is None or config.limit >= len(part):
+        return part
+    order = np.random.default_rng(config.seed).permutation(len(part))
+    return part.select(sorted(order[: config.limit]))

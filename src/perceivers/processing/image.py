@@ -1,12 +1,15 @@
 """Images from files, PIL or arrays to `uint8` arrays of the size that a model reads."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 Fit = Literal["crop", "stretch", "pad"]
+
+# What Pillow raises on files that are broken or absurdly large.
+_UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError)
 
 
 def read_image(source: Any) -> np.ndarray:
@@ -25,10 +28,14 @@ def read_image(source: Any) -> np.ndarray:
                 return _from_pil(image)
         except FileNotFoundError as error:
             raise ValueError(f"image '{source}' does not exist") from error
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        except _UNREADABLE as error:
             raise ValueError(f"image '{source}' cannot be read: {error}") from error
     if isinstance(source, Image.Image):
-        return _from_pil(source)
+        try:
+            return _from_pil(source)
+        # Pillow opens files without reading them: what is broken shows only now.
+        except _UNREADABLE as error:
+            raise ValueError(f"image '{getattr(source, 'filename', '')}' cannot be read: {error}") from error
     return _from_array(np.asarray(source))
 
 
@@ -43,10 +50,14 @@ def fit_image(image: np.ndarray, size: tuple[int, int], channels: int, how: Fit 
             puts the whole image on black.
 
     Raises:
-        ValueError: `channels` is neither 1 nor 3.
+        ValueError: `channels` is neither 1 nor 3, `how` is unknown, or the size is not positive.
     """
     if channels not in (1, 3):
         raise ValueError(f"channels ({channels}) must be 1 or 3")
+    if how not in get_args(Fit):
+        raise ValueError(f"how ({how!r}) must be one of {list(get_args(Fit))}")
+    if min(size) < 1:
+        raise ValueError(f"size {size} must be at least 1 x 1")
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     picture = picture.convert("L" if channels == 1 else "RGB")
     height, width = size

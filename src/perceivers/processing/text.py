@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-_MASK = re.compile(r"\[MASK(?::(\d+))?\]")
+_MASK = re.compile(r"\[MASK(?::([^\]]*))?\]")
+# No model reads more; a slip of the finger must not fill the memory.
+_WIDEST_MASK = 2**16
 _SPACES = np.frombuffer(b" \t\n\r\v\f", dtype=np.uint8)
 
 
@@ -33,9 +35,10 @@ class ByteTokenizer:
             ValueError: An id is outside the vocabulary.
         """
         array = np.asarray(ids, dtype=np.int64)
-        if array.size and not (0 <= array.min() and array.max() < self.vocab_size):
+        if array.size and (array.min() < 0 or array.max() >= self.vocab_size):
             raise ValueError(f"ids must lie in [0, {self.vocab_size}), got {int(array.min())} to {int(array.max())}")
-        return (array[array >= self.num_special] - self.num_special).astype(np.uint8).tobytes().decode("utf-8", "replace")
+        data = (array[array >= self.num_special] - self.num_special).astype(np.uint8)
+        return data.tobytes().decode("utf-8", "replace")
 
     def offsets(self, text: str) -> np.ndarray:
         """Return the character index of each byte, (M,)."""
@@ -96,15 +99,13 @@ class ByteTokenizer:
             The ids (M,), and start and stop of each mask.
 
         Raises:
-            ValueError: A mask has no width.
+            ValueError: A mask has no width, or more than 65,536.
         """
         pieces: list[np.ndarray] = []
         spans: list[tuple[int, int]] = []
         length = last = 0
         for match in _MASK.finditer(text):
-            width = int(match.group(1) or 1)
-            if width < 1:
-                raise ValueError(f"{match.group(0)} hides nothing; a mask hides at least 1 byte")
+            width = _mask_width(match)
             before = self.encode(text[last : match.start()])
             start = length + len(before)
             pieces += [before, np.full(width, self.mask_id, dtype=np.int64)]
@@ -124,6 +125,14 @@ class ByteTokenizer:
         inside = np.concatenate([[False], ~self.is_space(ids) & (ids >= self.num_special), [False]])
         edges = np.flatnonzero(inside[1:] != inside[:-1])
         return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+
+
+def _mask_width(match: re.Match[str]) -> int:
+    number = match.group(1)
+    width = 1 if number is None else int(number) if re.fullmatch(r"[0-9]{1,6}", number) else 0
+    if not 1 <= width <= _WIDEST_MASK:
+        raise ValueError(f"{match.group(0)} must be [MASK] or [MASK:n] with n from 1 to {_WIDEST_MASK} bytes")
+    return width
 
 
 def windows(length: int, window: int, stride: int) -> list[tuple[int, int]]:

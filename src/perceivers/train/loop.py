@@ -32,6 +32,9 @@ from perceivers.train.progress import RunProgress
 HISTORY_FILE = "history.jsonl"
 METRICS_FILE = "metrics.json"
 
+# One line of the history: the step and what was measured there.
+Entry = dict[str, int | float]
+
 
 @dataclass
 class Progress:
@@ -51,7 +54,7 @@ class Progress:
     waited: int = 0
     order: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[Entry] = field(default_factory=list)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the fields."""
@@ -75,7 +78,7 @@ class RunResult:
     """
 
     metrics: dict[str, float]
-    history: list[dict[str, float]]
+    history: list[Entry]
     steps: int
     seconds: float
     stopped_early: bool
@@ -320,7 +323,7 @@ class Trainer:
         if self.config.tracker is not None:
             self.accelerator.init_trackers("curves", config=_flat(to_json(self.config)))
 
-    def _log(self, entry: dict[str, float]) -> None:
+    def _log(self, entry: Entry) -> None:
         self.progress.history.append(entry)
         if self.config.tracker is not None:
             values = {name: value for name, value in entry.items() if name != "step"}

@@ -35,7 +35,18 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
     if config.name == "lamb":
         from pytorch_optimizer import Lamb
 
-        return Lamb(groups, lr=config.learning_rate, betas=config.betas, eps=config.eps)
+        # As in the paper, decay counts in the trust ratio and large weights are not held back; the package's own
+        # defaults also divide the finished step by 1 - beta ** step, ten times too far at the start.
+        lamb = Lamb(
+            groups,
+            lr=config.learning_rate,
+            betas=config.betas,
+            eps=config.eps,
+            weight_decouple=False,
+            adam_debias=True,
+        )
+        lamb.clamp = math.inf
+        return lamb
     return AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=config.eps)
 
 

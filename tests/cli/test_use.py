@@ -1,0 +1,142 @@
+"""`perceivers evaluate` and `perceivers predict` on a model that the command line trained."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cli_examples import write_csv
+
+
+@pytest.fixture(scope="session")
+def image_model(cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that tells dark images from light ones."""
+    home = tmp_path_factory.mktemp("images")
+    noise = np.random.default_rng(0)
+    for label, low in (("dark", 0), ("light", 200)):
+        (home / "data" / label).mkdir(parents=True)
+        for i in range(16):
+            pixels = noise.integers(low, low + 50, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(home / "data" / label / f"{i}.png")
+    result = cli(
+        "train", "image-classification", "--model", "digits-small", "--data", home / "data", "--max-steps", 30,
+        "--batch-size", 8, "--learning-rate", 0.01, "--tracker", "none", "--output", home / "run",
+        "--set", "train.eval_every=30", "--quiet",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    return home / "run"
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_evaluate(cli, trained: Path, texts: Path) -> None:
+    report = json.loads(cli("evaluate", trained, "--data", texts, "--json").stdout)
+    assert (report["model"], report["task"], report["examples"]) == (str(trained), "text-classification", 8)
+    assert report["metrics"]["accuracy"] == 1.0
+    table = cli("evaluate", trained, "--data", texts, "--batch-size", 3, "--limit", 5)
+    assert table.exit_code == 0, table.output
+    assert "scored on 5" in table.stdout
+    assert "1.0000  <- score" in table.stdout
+
+
+def test_evaluate_takes_splits_columns_and_whole_files(cli, trained: Path, tmp_path: Path) -> None:
+    write_csv(tmp_path / "other.csv", ("body", "kind"), [("good day", "fine"), ("bad night", "poor")] * 5)
+    columns = ("--column", "text=body", "--column", "label=kind")
+    held_out = json.loads(cli("evaluate", trained, "--data", tmp_path / "other.csv", *columns, "--json").stdout)
+    everything = json.loads(
+        cli("evaluate", trained, "--data", tmp_path / "other.csv", *columns, "--all", "--json").stdout
+    )
+    assert (held_out["examples"], everything["examples"]) == (2, 10)
+    result = cli("evaluate", trained, "--data", tmp_path, "--split", "summer")
+    assert result.exit_code == 2
+
+
+def test_evaluate_refuses_labels_that_the_model_does_not_know(cli, trained: Path, tmp_path: Path) -> None:
+    rows = [("good day", "fine"), ("bad night", "poor"), ("so so", "middling")] * 3
+    write_csv(tmp_path / "new.csv", ("text", "label"), rows)
+    result = cli("evaluate", trained, "--data", tmp_path / "new.csv")
+    assert result.exit_code == 2
+    assert "label 'middling' is not one of the known labels ['fine', 'poor']" in result.stderr
+
+
+def test_predict_text_and_stdin(cli, trained: Path) -> None:
+    result = cli("predict", trained, "good day", "-", "--json", "--batch-size", 2, stdin="bad night\n\ngood day\n")
+    assert result.exit_code == 0, result.output
+    answers = lines(result.stdout)
+    assert [answer["input"] for answer in answers] == ["good day", "bad night", "good day"]
+    assert [answer["result"][0]["label"] for answer in answers] == ["fine", "poor", "fine"]
+    assert all(sum(entry["score"] for entry in answer["result"]) == pytest.approx(1) for answer in answers)
+
+
+def test_predict_prints_a_table(cli, trained: Path) -> None:
+    result = cli("predict", trained, "good day", "--top-k", 1, "--task", "text-classification")
+    assert result.exit_code == 0
+    row = result.stdout.splitlines()[1]
+    assert row.startswith("good day")
+    assert row.rstrip().endswith("%  fine")
+
+
+def test_predict_goes_on_after_an_unreadable_input(cli, image_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    for name, value in (("a", 10), ("c", 240)):
+        Image.new("L", (16, 12), value).save(folder / f"{name}.png")
+    (folder / "b.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    result = cli("predict", image_model, folder, tmp_path / "absent.png", "--json", "--picture", tmp_path / "out")
+    assert result.exit_code == 1
+    answers = lines(result.stdout)
+    assert [Path(answer["input"]).name for answer in answers] == ["a.png", "c.png"]
+    assert [answer["result"][0]["label"] for answer in answers] == ["dark", "light"]
+    errors = result.stderr.splitlines()
+    assert len(errors) == 2
+    assert "b.png" in errors[0]
+    assert "absent.png" in errors[1]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+
+
+def test_pictures_have_names_of_their_own(cli, image_model: Path, trained: Path, tmp_path: Path) -> None:
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / folder / "same.png")
+    out = tmp_path / "out"
+    names = (tmp_path / "x", tmp_path / "y")
+    assert cli("predict", image_model, *names, "--picture", out).exit_code == 0
+    assert cli("predict", trained, "good day? / yes!", "--picture", out).exit_code == 0
+    pictures = {path.name: Image.open(path) for path in out.iterdir()}
+    assert len(pictures) == 3
+    assert {"same.png", "same-2.png"} < set(pictures)
+    assert all(picture.format == "PNG" and picture.width > 100 for picture in pictures.values())
+
+
+def test_predict_stdin_of_file_names(cli, image_model: Path, tmp_path: Path) -> None:
+    Image.new("L", (8, 8), 250).save(tmp_path / "one.png")
+    result = cli("predict", image_model, "-", "--json", stdin=f"{tmp_path / 'one.png'}\n{tmp_path / 'no.png'}\n")
+    assert result.exit_code == 1
+    assert [answer["result"][0]["label"] for answer in lines(result.stdout)] == ["light"]
+    assert "no.png" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("{tmp}", "x"), "is no saved model"),
+        (("digits-small", "x"), "digits-small"),
+        (("{trained}", "x", "--task", "fill-mask"), "was trained for 'text-classification', not 'fill-mask'"),
+        (("{trained}", "x", "--task", "poetry"), "task 'poetry' not found"),
+        (("{trained}", "x", "--device", "toaster"), "device 'toaster' cannot be used"),
+    ],
+)
+def test_predict_mistakes(cli, trained: Path, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+    result = cli("predict", *(word.format(tmp=tmp_path, trained=trained) for word in words))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+def test_an_empty_stdin_is_reported(cli, trained: Path) -> None:
+    result = cli("predict", trained, "-", stdin="")
+    assert result.exit_code == 1
+    assert "nothing to predict on" in result.stderr

@@ -1,5 +1,6 @@
 """Reading images from files, PIL and arrays, and fitting them to a model."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -42,16 +43,15 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     cut.write_bytes(whole.read_bytes()[:900])
     wrong.write_text("no image")
     for path in (cut, wrong, tmp_path / "absent.jpg", tmp_path):
-        with pytest.raises(ValueError) as error:
+        with pytest.raises(ValueError, match=re.escape(str(path))):
             read_image(path)
-        assert str(path) in str(error.value)
 
 
 def test_a_broken_open_image_is_refused(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole.jpg", tmp_path / "cut.jpg"
     Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(whole)
     cut.write_bytes(whole.read_bytes()[:900])
-    with Image.open(cut) as image, pytest.raises(ValueError, match="cut.jpg"):
+    with Image.open(cut) as image, pytest.raises(ValueError, match=r"cut\.jpg"):
         read_image(image)
 
 

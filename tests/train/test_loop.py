@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from perceivers.config import override
 from perceivers.model import PerceiverIO
 from perceivers.pretrained.folder import load_folder, own_tensors
 from perceivers.pretrained.load import seeded_model
@@ -96,11 +97,13 @@ def test_evaluating_and_checkpointing_do_not_change_the_run(tmp_path: Path) -> N
 
 
 def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
-    whole = tiny_trainer(tmp_path / "a", changed(max_steps=6))
-    parts = tiny_trainer(tmp_path / "b", changed(max_steps=6, accumulation=2))
+    # A large epsilon, because Adam blows up rounding errors where the gradient is zero (the keys' biases).
+    same = {"max_steps": 6, "optimizer": OptimizerConfig(learning_rate=1e-2, eps=1e-3)}
+    whole = tiny_trainer(tmp_path / "a", changed(**same))
+    parts = tiny_trainer(tmp_path / "b", changed(**same, accumulation=2))
     expected, found = whole.run(), parts.run()
     for name, tensor in own_tensors(whole.averaged).items():
-        torch.testing.assert_close(own_tensors(parts.averaged)[name], tensor, rtol=1e-3, atol=2e-5)
+        torch.testing.assert_close(own_tensors(parts.averaged)[name], tensor, rtol=1e-4, atol=1e-6)
     for ours, theirs in zip(found.history, expected.history, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
 
@@ -155,8 +158,6 @@ def test_the_average_of_batch_norm_keeps_its_count(tmp_path: Path) -> None:
     }
     queries = {"queries.num_channels": 16, "encoder.num_self_heads": 2}
     changes = {**TINY, **queries, **{f"inputs.{name}": value for name, value in config.items()}}
-    from perceivers.config import override
-
     model_config = override(ZOO["image-conv"].config, changes)
     task = ImageClassification.fit(model_config, ("dark", "grey", "bright"), {})
     model = seeded_model(task.config, 0)
@@ -279,8 +280,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(
 def test_text_runs_resume_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task_name: str, model: str, optimizer: str
 ) -> None:
-    from perceivers.config import override
-
     widths = {"inputs.max_length": 32} | ({"queries.max_length": 32} if task_name == "fill-mask" else {})
     changes = {**TINY, **widths, "encoder.dropout": 0.1}
     if task_name == "text-classification":

@@ -3,8 +3,9 @@
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from perceivers.cli.report import write_whole
 from perceivers.cli.runs import RECIPE_FILE
 from perceivers.nn.maps import record_attention
 from perceivers.processing.image import read_image
-from perceivers.tasks import Result, Rows
+from perceivers.tasks import Result
 from perceivers.tasks.pipeline import Pipeline, pipeline
 from perceivers.train.recipe import Recipe, Run, load_recipe, prepare_run, recipe_text
 
@@ -72,7 +73,7 @@ def fit_baseline(
     return Baseline(accuracy=accuracy, parameters=model.coef_.size + model.intercept_.size, seconds=seconds)
 
 
-def as_arrays(rows: Rows) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def as_arrays(rows: Iterable[Mapping[str, Any]]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return the grey images (T, H, W) and the label ids (T,) of a split."""
     images, targets = zip(*((read_image(row["image"])[..., 0], row["label"]) for row in rows), strict=True)
     return np.stack(images), np.array(targets, dtype=np.int64)
@@ -151,7 +152,7 @@ def _ask_samples(
 ) -> list[Sample]:
     """Write a few held-out images, drawn at random, as PNG files, and ask for them by their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = sorted(np.random.default_rng(seed).choice(len(images), NUM_SAMPLES, replace=False).tolist())
+    chosen: list[int] = sorted(np.random.default_rng(seed).choice(len(images), NUM_SAMPLES, replace=False).tolist())
     paths = [folder / f"test-{index:03d}.png" for index in chosen]
     for path, index in zip(paths, chosen, strict=True):
         Image.fromarray(images[index]).save(path)

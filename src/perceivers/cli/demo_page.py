@@ -251,8 +251,8 @@ def _lead(findings: Findings) -> str:
     height, width = findings.images.shape[1:]
     short = f"A quick run of {findings.steps} steps: the score means nothing. " if findings.quick else ""
     return (
-        f"{short}A small Perceiver IO was trained from scratch on {height}x{width} grey digits, scored on images it had not "
-        f"seen, saved, loaded again and asked through the public pipeline. Data: {findings.data}."
+        f"{short}A small Perceiver IO was trained from scratch on {height}x{width} grey digits, scored on images it "
+        f"had not seen, saved, loaded again and asked through the public pipeline. Data: {findings.data}."
     )
 
 
@@ -266,11 +266,12 @@ def _result_text(findings: Findings) -> str:
 
 
 def _loaded_text(findings: Findings) -> str:
+    same = "all probabilities are equal to the last bit"
+    nearly = f"no probability differs by more than {findings.difference:.1e}"
     return (
         f"The model was read back from {findings.output / 'model'}. On all {len(findings.images)} held-out images it "
-        f"gives the same label as the model in memory; the largest difference between any two probabilities is "
-        f"{findings.difference:.1e}. Below, {len(findings.samples)} held-out images drawn at random, written as PNG "
-        f"files and asked for by their paths."
+        f"gives the same label as the model in memory, and {nearly if findings.difference else same}. Below are "
+        f"{len(findings.samples)} held-out images drawn at random, written as PNG files and asked for by their paths."
     )
 
 
@@ -284,11 +285,13 @@ def _sample_table(findings: Findings) -> str:
 
 
 def _attention_text(findings: Findings) -> str:
-    count, height, width = findings.gazes[0].maps.shape
+    gaze = findings.gazes[0]
+    count, height, width = gaze.maps.shape
+    sides = gaze.image.shape[0] // height, gaze.image.shape[1] // width
     return (
-        f"The first cross-attention: {count} latents read {height * width} cells ({height} x {width}); mean over "
-        f"heads. Orange lines are the border of the ink. The latents shown are the most focused one and those that "
-        f"differ most from it and from each other; they are the same in each row."
+        f"The first cross-attention: {count} latents read {height * width} cells of {sides[0]} x {sides[1]} pixels; "
+        f"mean over heads. Orange lines are the border of the ink. The latents shown are the most focused one and those "
+        f"that differ most from it and from each other; they are the same in each row."
     )
 
 
@@ -302,28 +305,20 @@ def _model_section(findings: Findings) -> str:
 
 
 def _model_rows(findings: Findings) -> list[tuple[str, str]]:
-    encoder, train = findings.config.encoder, findings.recipe.train
+    config, encoder, train = findings.config, findings.config.encoder, findings.recipe.train
     optimizer, schedule = train.optimizer, train.schedule
     cells = findings.gazes[0].maps[0].size
-    shared = "sharing their weights" if encoder.share_blocks else "with weights of their own"
+    layers = f"{encoder.num_blocks} x {encoder.num_layers_per_block} self-attention layers"
+    shared = ", blocks share weights" if encoder.num_blocks > 1 and encoder.share_blocks else ""
     average = f"; moving average of the weights, decay {train.ema_decay:g}" if train.ema_decay else ""
+    rates = f"peak learning rate {optimizer.learning_rate:g}, weight decay {optimizer.weight_decay:g}"
     return [
-        ("Input", f"{findings.config.inputs.kind}: {cells} tokens"),
-        (
-            "Encoder",
-            f"{encoder.num_latents} latents of {encoder.latent_channels} channels; {encoder.num_cross_heads} heads read the input",
-        ),
-        (
-            "Processing",
-            f"{encoder.num_blocks} x {encoder.num_layers_per_block} self-attention layers of {encoder.num_self_heads} heads"
-            + (f", blocks {shared}" if encoder.num_blocks > 1 else ""),
-        ),
-        ("Decoder", f"{findings.config.decoder.kind}, queries: {findings.config.queries.kind}"),
-        ("Output", f"{len(findings.labels)} labels"),
-        (
-            "Optimiser",
-            f"{optimizer.name}, peak learning rate {optimizer.learning_rate:g}, weight decay {optimizer.weight_decay:g}",
-        ),
+        ("Input", f"{config.inputs.kind}, {cells} tokens"),
+        ("Latents", f"{encoder.num_latents} of {encoder.latent_channels} channels"),
+        ("Reading", f"cross-attention of {encoder.num_cross_heads} heads, {encoder.num_cross_attends} time(s)"),
+        ("Processing", f"{layers} of {encoder.num_self_heads} heads{shared}"),
+        ("Answering", f"{config.decoder.kind} decoder, {config.queries.kind} query, {len(findings.labels)} labels"),
+        ("Optimiser", f"{optimizer.name}, {rates}"),
         ("Schedule", f"{schedule.name} after a warm-up of {schedule.warmup_fraction:.0%}"),
         ("Length", f"{findings.steps:,} steps of {train.batch_size} images{average}"),
     ]

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +106,8 @@ def learning_curve(history: Sequence[Mapping[str, float]], baseline: float, pale
         baseline: Accuracy of the linear baseline.
         palette: Colours.
     """
+    from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
+
     losses = np.array([(entry["step"], entry["loss"]) for entry in history if "loss" in entry])
     scores = np.array([(entry["step"], entry["eval_accuracy"]) for entry in history if "eval_accuracy" in entry])
     figure = _figure(9.6, 3.5, palette)
@@ -113,6 +115,9 @@ def learning_curve(history: Sequence[Mapping[str, float]], baseline: float, pale
     left.plot(*losses.T, color=palette.accent, alpha=0.3, linewidth=0.8, label="each step")
     left.plot(losses[:, 0], _smooth(losses[:, 1]), color=palette.accent, linewidth=2, label="running mean")
     left.set_yscale("log")
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left.yaxis.set_major_formatter("{x:g}")
+    left.yaxis.set_minor_locator(NullLocator())
     _dress(left, "Training loss", "optimiser steps", "cross-entropy (log scale)", palette)
     _legend(left, palette, "lower left")
     right.plot(*scores.T, color=palette.accent, linewidth=2, marker="o", markersize=4, label="Perceiver IO")
@@ -120,7 +125,7 @@ def learning_curve(history: Sequence[Mapping[str, float]], baseline: float, pale
         baseline, color=palette.bad, linewidth=1.5, linestyle="--", label=f"logistic regression {baseline:.1%}"
     )
     right.set_ylim(min(scores[:, 1].min(), baseline) - 0.05, 1.01)
-    right.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    right.yaxis.set_major_formatter(PercentFormatter(1.0))
     _dress(right, f"Held-out accuracy: {scores[-1, 1]:.1%} at the end", "optimiser steps", "accuracy", palette)
     _legend(right, palette, "lower right")
     for axes in (left, right):
@@ -140,14 +145,14 @@ def confusion_matrix(
     right = np.eye(count, dtype=bool)
     figure = _figure(5.6, 5.2, palette)
     axes = figure.subplots()
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    # The root lifts single errors above the background.
+    strength = 0.3 + 0.7 * np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
     for hue, where in ((palette.accent, right), (palette.bad, ~right)):
-        shown = np.where(where & (counts > 0), 0.25 + 0.75 * share, np.nan)
+        shown = np.where(where & (counts > 0), strength, np.nan)
         axes.imshow(shown, cmap=_colours((palette.paper, hue)), vmin=0, vmax=1)
     for (row, column), value in np.ndenumerate(counts):
         if value:
-            strong = 0.25 + 0.75 * share[row, column] > 0.55
-            colour = palette.paper if strong else palette.ink
+            colour = palette.paper if strength[row, column] > 0.65 else palette.ink
             axes.text(column, row, str(value), ha="center", va="center", fontsize=9, color=colour)
     axes.set_xticks(range(count), labels)
     axes.set_yticks(range(count), labels)
@@ -157,6 +162,8 @@ def confusion_matrix(
     axes.tick_params(which="both", length=0)
     correct, total = int(counts.trace()), int(counts.sum())
     _dress(axes, f"{correct} of {total} right; errors in orange", "predicted digit", "true digit", palette)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
     return _png(figure)
 
 
@@ -171,7 +178,7 @@ def gallery(judged: Sequence[Judged], title: str, palette: Palette, *, columns: 
     """
     columns = min(columns, len(judged))
     rows = -(-len(judged) // columns)
-    figure = _figure(max(1.6 * columns, 3.2), 2.05 * rows + 0.5, palette)
+    figure = _figure(max(1.4 * columns, 3.2), 1.9 * rows + 0.5, palette)
     figure.suptitle(title, color=palette.ink, fontsize=11, fontweight="bold")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(judged) :]:
@@ -197,7 +204,7 @@ def attention_maps(gazes: Sequence[Gaze], palette: Palette, *, num_latents: int 
     chosen = pick_latents(np.mean(shares, axis=0), num_latents)
     top = float(np.percentile(np.stack([share[chosen] for share in shares]), 99.5))
     columns = 2 + len(chosen)
-    figure = _figure(1.3 * columns + 0.9, 1.45 * len(gazes) + 0.7, palette)
+    figure = _figure(1.15 * columns + 0.8, 1.18 * len(gazes) + 0.45, palette)
     grid = figure.subplots(len(gazes), columns, squeeze=False)
     heat = _colours(palette.heat)
     drawn = None
@@ -267,7 +274,7 @@ def _dress(axes: "Axes", title: str, x_label: str, y_label: str, palette: Palett
         spine.set_color(palette.line)
 
 
-def _legend(axes: "Axes", palette: Palette, place: str) -> None:
+def _legend(axes: "Axes", palette: Palette, place: Literal["lower left", "lower right"]) -> None:
     axes.legend(loc=place, fontsize=8, facecolor=palette.paper, edgecolor=palette.line, labelcolor=palette.ink)
 
 
@@ -295,9 +302,9 @@ def _outline(axes: "Axes", image: Grey, palette: Palette) -> None:
 
 
 def _smooth(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the mean over the last twentieth of the run, at each step."""
-    width = max(len(values) // 20, 1)
+    """Return the mean over a window around each step, a twentieth of the run wide."""
+    reach = max(len(values) // 40, 1)
     sums = np.cumsum(np.concatenate([[0.0], values]))
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(ends - width, 0)
+    steps = np.arange(len(values))
+    starts, ends = np.maximum(steps - reach, 0), np.minimum(steps + reach + 1, len(values))
     return (sums[ends] - sums[starts]) / (ends - starts)

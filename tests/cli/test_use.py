@@ -106,10 +106,11 @@ def test_pictures_have_names_of_their_own(cli, image_model: Path, trained: Path,
     names = (tmp_path / "x", tmp_path / "y")
     assert cli("predict", image_model, *names, "--picture", out).exit_code == 0
     assert cli("predict", trained, "good day? / yes!", "--picture", out).exit_code == 0
-    pictures = {path.name: Image.open(path) for path in out.iterdir()}
-    assert len(pictures) == 3
-    assert {"same.png", "same-2.png"} < set(pictures)
-    assert all(picture.format == "PNG" and picture.width > 100 for picture in pictures.values())
+    assert sorted(path.name for path in out.iterdir()) == ["good-day-yes.png", "same-2.png", "same.png"]
+    for path in out.iterdir():
+        with Image.open(path) as picture:
+            picture.load()
+            assert (picture.format, picture.width > 100) == ("PNG", True)
 
 
 def test_predict_stdin_of_file_names(cli, image_model: Path, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def write_images(folder: Path) -> None:
         ('text,label\na,x\n"b,y\n', ["line 3"]),
         ("text,label\n", ["no rows"]),
         ("", ["empty"]),
-        ("\n\n", ["empty"]),
+        ("\n\n", ["no rows"]),
         ("body,label\na,x\nb,y\n", ["'text'", "body", "--column text="]),
         ("text,label\na,x\nb,x\n", ["2 labels", "'x'"]),
     ],

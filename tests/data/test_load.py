@@ -69,7 +69,9 @@ def test_a_class_of_one_example_is_trained_on(tmp_path: Path) -> None:
 
 def test_csv_quoting_is_kept(tmp_path: Path) -> None:
     text = 'a "quoted", text\nover two lines; é'
-    (tmp_path / "train.csv").write_text('text,label\n"' + text.replace('"', '""') + '",x\nplain,y\n', encoding="utf-8-sig")
+    (tmp_path / "train.csv").write_text(
+        'text,label\n"' + text.replace('"', '""') + '",x\nplain,y\n', encoding="utf-8-sig"
+    )
     write_csv(tmp_path / "test.csv", 2).write_text("text,label\nb,x\n")
     assert load(tmp_path, TEXT_LABEL).train[0]["text"] == text
 

@@ -126,6 +126,19 @@ def test_round_trip_is_exact(name: str) -> None:
         np.testing.assert_array_equal(saved[key], value, err_msg=key)
 
 
+def test_read_only_arrays_are_copied() -> None:
+    """Arrays out of a pickle may share its bytes; the model must not."""
+    golden = golden_of("imagenet_conv_small")
+    weights = golden.weights()
+    for array in weights.values():
+        array.setflags(write=False)
+    model = PerceiverIO(config_of(golden.recipe))
+    load_haiku(model, weights)
+    with torch.no_grad():
+        model.encoder.latents.zero_()
+    assert weights[LATENTS].any()
+
+
 def test_batch_norm_state_after_a_training_step() -> None:
     golden = golden_of("imagenet_conv_small_train")
     model = model_of(golden)

@@ -1,5 +1,6 @@
 """The work of `perceivers predict`: read, answer in batches, print and draw."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Problems:
     def add(self, name: str, error: Exception) -> None:
         """Report one."""
         self.names.append(name)
-        show.error_line(f"{name}: {error}")
+        show.error_line(str(error) if name and name in str(error) else f"{name!r}: {error}")
 
 
 def predict_model(request: PredictRequest) -> int:
@@ -95,8 +96,9 @@ class Pictures:
 
     def save(self, name: str, picture: Any) -> Path:
         """Write the picture of the input called `name` as PNG."""
-        # The end of a path says more than its start; a text says what it is at once.
-        base = re.sub(r"\W+", "-", Path(name).stem[:40]).strip("-") or "input"
+        # `isfile`, not `Path.is_file`: a long text is no file rather than an error.
+        words = Path(name).stem if os.path.isfile(name) else name
+        base = re.sub(r"\W+", "-", words[:40]).strip("-") or "input"
         unique, number = base, 1
         while unique in self._taken:
             number += 1

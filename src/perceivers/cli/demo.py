@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,8 @@ def fit_baseline(
     return Baseline(accuracy=accuracy, parameters=model.coef_.size + model.intercept_.size, seconds=seconds)
 
 
-def as_arrays(rows: Iterable[Mapping[str, Any]]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the grey images (T, H, W) and the label ids (T,) of a split."""
+def as_arrays(rows: Iterable[Any]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the grey images (T, H, W) and the label ids (T,) of a split's rows."""
     images, targets = zip(*((read_image(row["image"])[..., 0], row["label"]) for row in rows), strict=True)
     return np.stack(images), np.array(targets, dtype=np.int64)
 

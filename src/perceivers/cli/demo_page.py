@@ -214,8 +214,7 @@ def _errors_picture(findings: Findings) -> Picture | None:
         )
         for i in wrong[:MAX_ERRORS]
     ]
-    few = len(wrong) <= MAX_ERRORS
-    title = f"All {len(wrong)} misread digits" if few else f"{MAX_ERRORS} of {len(wrong)} misread digits"
+    title = f"Misread digits: {len(shown)} of {len(wrong)}" if len(shown) < len(wrong) else "All misread digits"
     return _picture(
         "errors",
         title,
@@ -290,8 +289,8 @@ def _attention_text(findings: Findings) -> str:
     sides = gaze.image.shape[0] // height, gaze.image.shape[1] // width
     return (
         f"The first cross-attention: {count} latents read {height * width} cells of {sides[0]} x {sides[1]} pixels; "
-        f"mean over heads. Orange lines are the border of the ink. The latents shown are the most focused one and those "
-        f"that differ most from it and from each other; they are the same in each row."
+        f"mean over heads. Orange lines are the border of the ink. The latents shown are the most focused one and "
+        f"those that differ most from it and from each other; they are the same in each row."
     )
 
 

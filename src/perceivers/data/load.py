@@ -12,6 +12,7 @@ from datasets import (
     ClassLabel,
     Dataset,
     DatasetDict,
+    Value,
     are_progress_bars_disabled,
     concatenate_datasets,
     disable_progress_bars,
@@ -63,6 +64,8 @@ class DataConfig:
             raise ValueError(f"eval_fraction ({self.eval_fraction}) must lie between 0 and 1")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit ({self.limit}) must be at least 1")
+        if self.text_characters < 1:
+            raise ValueError(f"text_characters ({self.text_characters}) must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def load_data(config: DataConfig, roles: Sequence[str], labels: Sequence[str] | 
 
 def _load(config: DataConfig, roles: Sequence[str], labels: Sequence[str] | None) -> Splits:
     parts = {
-        name: _with_roles(part, roles, config.columns, f"{config.source} [{name}]")
+        name: _with_roles(part, roles, config, f"{config.source} [{name}]")
         for name, part in _split(_open(config), config).items()
     }
     for name, part in parts.items():
@@ -110,6 +113,8 @@ def _load(config: DataConfig, roles: Sequence[str], labels: Sequence[str] | None
         if len(names) < 2:
             raise DataError(f"{config.source}: classification needs at least 2 labels, found {list(names)}")
         parts = {name: _encode_labels(part, names, f"{config.source} [{name}]") for name, part in parts.items()}
+    if "eval" not in parts:
+        parts = _hold_out(parts["train"], config)
     train, held_out = (_limited(parts[name].remove_columns(ORIGIN), config) for name in ("train", "eval"))
     words = f"{config.source}: {len(train):,} training and {len(held_out):,} evaluation examples"
     return Splits(train, held_out, names, words + (f", {len(names)} labels" if names else ""))
@@ -129,10 +134,13 @@ def quiet() -> Iterator[None]:
 
 def _open(config: DataConfig) -> DatasetDict:
     path = Path(config.source)
+    if config.subset is not None and (config.source in SOURCES or path.is_file()):
+        raise DataError(f"'{config.source}' has no subset '{config.subset}'")
     if config.source in SOURCES:
         return _with_origins(SOURCES[config.source](), config.source)
     if path.is_file():
-        return DatasetDict({"train": read_table(path, config.text_characters)})
+        table = read_table(path, config.text_characters)
+        return _end_held_out(table, config) if path.suffix == ".txt" else DatasetDict({"train": table})
     if path.is_dir():
         return _open_folder(path, config)
     try:
@@ -166,11 +174,16 @@ def _open_folder(folder: Path, config: DataConfig) -> DatasetDict:
     if split_folders and any(has_image_classes(path) for path in split_folders.values()):
         return DatasetDict({name: read_image_folder(path) for name, path in split_folders.items()})
     files: dict[str, list[Path]] = {}
+    subsets: set[str] = set()
     for path in sorted(folder.iterdir()):
         found = re.fullmatch(r"(?:(.+)[.\-_])?([a-z]+)", path.stem)
-        if path.suffix in TABLE_SUFFIXES and found and found.group(2) in known:
-            if config.subset is None or found.group(1) == config.subset:
-                files.setdefault(found.group(2), []).append(path)
+        if path.suffix not in TABLE_SUFFIXES or not found or found.group(2) not in known:
+            continue
+        subsets |= {found.group(1)} - {None}
+        if config.subset in (None, found.group(1)):
+            files.setdefault(found.group(2), []).append(path)
+    if config.subset is not None and not files:
+        raise DataError(f"{folder} has no subset '{config.subset}'; choices = {sorted(subsets)}")
     if files:
         return DatasetDict(
             {
@@ -196,7 +209,7 @@ def _with_origins(parts: DatasetDict, source: str) -> DatasetDict:
 
 
 def _split(parts: DatasetDict, config: DataConfig) -> dict[str, Dataset]:
-    """Return the training and the evaluation part."""
+    """Return the training part and, when there is one, the evaluation part."""
     train_name = _choose(parts, config.train_split, _TRAIN_NAMES, config.source)
     if train_name is None:
         train_name = str(next(iter(parts)))
@@ -205,11 +218,33 @@ def _split(parts: DatasetDict, config: DataConfig) -> dict[str, Dataset]:
     train = parts[train_name]
     if eval_name is not None:
         return {"train": train, "eval": others[eval_name]}
-    order = np.random.default_rng(config.seed).permutation(len(train))
-    held_out = max(round(config.eval_fraction * len(train)), 1)
-    if held_out >= len(train):
+    return {"train": train}
+
+
+def _hold_out(train: Dataset, config: DataConfig) -> dict[str, Dataset]:
+    """Hold out the same share of every class; a class of one example is trained on."""
+    classes = np.array(train["label"]) if "label" in train.column_names else np.zeros(len(train), dtype=int)
+    generator = np.random.default_rng(config.seed)
+    held_out: list[int] = []
+    for name in np.unique(classes):
+        members = generator.permutation(np.flatnonzero(classes == name))
+        count = min(max(round(config.eval_fraction * len(members)), 1), len(members) - 1)
+        held_out += members[:count].tolist()
+    if not held_out:
         raise DataError(f"{config.source}: {len(train)} examples are too few to hold some out for evaluation")
-    return {"train": train.select(sorted(order[held_out:])), "eval": train.select(sorted(order[:held_out]))}
+    kept = np.setdiff1d(np.arange(len(train)), held_out)
+    return {"train": train.select(kept), "eval": train.select(sorted(held_out))}
+
+
+def _end_held_out(text: Dataset, config: DataConfig) -> DatasetDict:
+    """Hold out the end of a long text, so that no neighbour of a held-out piece is trained on."""
+    kept = len(text) - max(round(config.eval_fraction * len(text)), 1)
+    if kept < 1:
+        raise DataError(
+            f"{config.source}: a text of {len(text)} piece is too short to hold some out for evaluation; "
+            f"text_characters ({config.text_characters}) could be smaller"
+        )
+    return DatasetDict({"train": text.select(range(kept)), "eval": text.select(range(kept, len(text)))})
 
 
 def _choose(parts: Mapping[Any, Dataset], wanted: str | None, usual: Sequence[str], source: str) -> str | None:
@@ -220,8 +255,9 @@ def _choose(parts: Mapping[Any, Dataset], wanted: str | None, usual: Sequence[st
     return next((name for name in usual if name in parts), None)
 
 
-def _with_roles(part: Dataset, roles: Sequence[str], columns: Mapping[str, str], where: str) -> Dataset:
+def _with_roles(part: Dataset, roles: Sequence[str], config: DataConfig, where: str) -> Dataset:
     """Keep the columns that have a role, under the role's name."""
+    columns = config.columns
     present = [name for name in part.column_names if name != ORIGIN]
     unknown = sorted(set(columns) - set(roles))
     if unknown:
@@ -237,7 +273,14 @@ def _with_roles(part: Dataset, roles: Sequence[str], columns: Mapping[str, str],
             )
         chosen[found] = role
     kept = part.select_columns([*chosen, ORIGIN])
-    return kept.rename_columns({column: role for column, role in chosen.items() if column != role})
+    kept = kept.rename_columns({column: role for column, role in chosen.items() if column != role})
+    path = Path(config.source)
+    if "image" in roles and path.exists() and kept.features["image"] == Value("string"):
+        # Names of image files are meant from where the table lies.
+        folder = path if path.is_dir() else path.parent
+        files = [str(folder / name) if name else None for name in kept["image"]]
+        kept = kept.remove_columns("image").add_column("image", files).cast_column("image", ImageFeature())
+    return kept
 
 
 def _check(part: Dataset, roles: Sequence[str], where: str) -> None:

@@ -1,6 +1,7 @@
 """Data sets that come with the installation."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Features
@@ -23,13 +24,13 @@ def digits() -> DatasetDict:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    bunch = load_digits()
+    bunch: Any = load_digits()
     pixels = np.round(bunch["images"] * (255 / 16)).astype(np.uint8)
     labels = bunch["target"].astype(int)
     train, test = train_test_split(np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=DIGITS_SEED)
     features = Features({"image": ImageFeature(), "label": ClassLabel(names=[str(i) for i in range(10)])})
 
-    def part(indices: np.ndarray) -> Dataset:
+    def part(indices: Any) -> Dataset:
         rows = {"image": [Image.fromarray(pixels[i]) for i in indices], "label": [int(labels[i]) for i in indices]}
         return Dataset.from_dict(rows, features=features)
 

@@ -38,10 +38,26 @@ def read_table(path: Path, text_characters: int) -> Dataset:
     if not rows:
         raise DataError(f"{path}: the file has no rows")
     columns = list(dict.fromkeys(name for row in rows for name in row))
+    for name in columns:
+        _check_kind(rows, name)
     try:
         return Dataset.from_dict({name: [row.get(name) for row in rows] for name in columns})
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{path}: a column mixes kinds of values: {error}") from error
+
+
+def _check_kind(rows: list[dict[str, Any]], name: str) -> None:
+    """Refuse a column whose values are of several kinds, which would fail later or be changed quietly."""
+    kind: type | None = None
+    for row in rows:
+        value = row.get(name)
+        if value is None:
+            continue
+        kind = kind or type(value)
+        if type(value) is not kind and {type(value), kind} != {int, float}:
+            raise DataError(
+                f"{row[ORIGIN]}: {name} is {value!r} ({type(value).__name__}), but {kind.__name__} in the rows before"
+            )
 
 
 def _rows(path: Path, text_characters: int) -> Iterator[dict[str, Any]]:
@@ -58,7 +74,7 @@ def _rows(path: Path, text_characters: int) -> Iterator[dict[str, Any]]:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: the file is not UTF-8: {error}") from error
 
@@ -67,23 +83,26 @@ def _csv_rows(path: Path, delimiter: str) -> Iterator[dict[str, Any]]:
     _read_text(path)
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
-        header = next(reader)
+        header: list[str] = []
         try:
             for cells in reader:
                 # A cell may hold line ends: the reader's line number is where the row ends.
+                origin = f"{path}, line {reader.line_num}"
                 if not cells:
                     continue
+                if not header:
+                    header = cells
+                    continue
                 if len(cells) != len(header):
-                    raise DataError(
-                        f"{path}, line {reader.line_num}: {len(cells)} cells, but the header has {len(header)}: {header}"
-                    )
-                yield {**dict(zip(header, cells, strict=True)), ORIGIN: f"{path}, line {reader.line_num}"}
+                    raise DataError(f"{origin}: {len(cells)} cells, but the header has {len(header)}: {header}")
+                yield {**dict(zip(header, cells, strict=True)), ORIGIN: origin}
         except csv.Error as error:
             raise DataError(f"{path}, line {reader.line_num}: {error}") from error
 
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+    # Not splitlines: a JSON string may hold U+2028 and other line separators.
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -120,26 +139,36 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _text_rows(path: Path, text_characters: int) -> Iterator[dict[str, Any]]:
-    piece: list[str] = []
+    """Yield pieces that give the text again when they are joined by line ends."""
+    pieces: list[tuple[int, list[str]]] = [(1, [])]
     size = 0
-    first = 1
-    for number, line in enumerate(_read_text(path).splitlines(keepends=True), start=1):
-        piece.append(line)
-        size += len(line)
-        if size >= text_characters:
-            yield {"text": "".join(piece), ORIGIN: f"{path}, line {first}"}
-            piece, size, first = [], 0, number + 1
-    if "".join(piece).strip():
-        yield {"text": "".join(piece), ORIGIN: f"{path}, line {first}"}
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+        # White space stays with the piece before it: a piece of nothing else would be no example.
+        if size >= text_characters and line.strip():
+            pieces.append((number, []))
+            size = 0
+        pieces[-1][1].append(line)
+        size += len(line) + 1
+    for first, lines in pieces:
+        yield {"text": "\n".join(lines), ORIGIN: f"{path}, line {first}"}
 
 
 def read_image_folder(folder: Path) -> Dataset:
     """Read `folder/<class>/*.jpg`; the label is the folder's name.
 
     Raises:
-        DataError: There are no class folders, or one has no images.
+        DataError: There are no class folders, one has no images, or a file would be passed over.
     """
     classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    stray = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not _is_hidden(path, folder) and (path.parent == folder or not _is_image(path))
+    )
+    if classes and stray:
+        raise DataError(
+            f"{stray[0]}: neither an image in a class folder nor hidden; move it away. Kinds = {list(IMAGE_SUFFIXES)}"
+        )
     images, labels = [], []
     for path in classes:
         found = image_files(path)
@@ -155,7 +184,19 @@ def read_image_folder(folder: Path) -> Dataset:
 
 def image_files(folder: Path) -> list[Path]:
     """Return the image files under `folder`, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    return sorted(
+        path for path in folder.rglob("*") if _is_image(path) and path.is_file() and not _is_hidden(path, folder)
+    )
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    """Return whether a system or an editor left `path` behind."""
+    parts = path.relative_to(folder).parts
+    return any(part.startswith(".") for part in parts) or path.name.lower() in ("thumbs.db", "desktop.ini")
 
 
 def has_image_classes(folder: Path) -> bool:

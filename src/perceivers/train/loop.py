@@ -139,9 +139,9 @@ class Trainer:
         self.num_steps = config.max_steps or max(math.ceil(config.epochs * steps_per_epoch), 1)
         self.eval_every = config.eval_every or steps_per_epoch
         self.checkpoint_every = config.checkpoint_every or self.eval_every
+        self.bare = model.to(self.accelerator.device)
         optimizer = make_optimizer(model, config.optimizer)
         self.schedule = make_schedule(optimizer, config.schedule, self.num_steps)
-        self.bare = model.to(self.accelerator.device)
         # Before `prepare`, which would leave its autocast in the copy: what is saved is scored in full precision.
         self.ema = _average(model, config.ema_decay)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
@@ -159,6 +159,8 @@ class Trainer:
         Raises:
             ValueError: The loss or its gradient is not finite, or the checkpoint is of another run.
         """
+        # Accelerate keeps this for the whole process, too; another trainer may have been made since.
+        self.accelerator.gradient_accumulation_steps = self.config.accumulation
         # Each process draws its own random changes.
         set_seed(self.config.seed, device_specific=True)
         if not (resume and self._resume()):

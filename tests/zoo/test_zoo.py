@@ -1,0 +1,91 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from golden_models import FULL_SIZE_GOLDENS, Golden, config_of
+from perceivers.adapters.image import ImageInputConfig
+from perceivers.config import from_json, to_json
+from perceivers.model import PerceiverConfig, PerceiverIO
+from perceivers.tasks import TASKS
+from perceivers.zoo import ZOO, models
+
+# The released models, as counted from the original's checkpoints.
+COUNTS = {
+    "language": 201_108_230,
+    "image-fourier": 48_440_627,
+    "image-learned": 62_255_848,
+    "image-conv": 48_646_522,
+}
+GOLDENS = {
+    "language": "mlm",
+    "image-fourier": "imagenet_fourier",
+    "image-learned": "imagenet_learned",
+    "image-conv": "imagenet_conv",
+}
+SMALL = [name for name in ZOO if name not in COUNTS]
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_released_models_have_the_original_number_of_parameters(name: str) -> None:
+    with torch.device("meta"):
+        model = PerceiverIO(ZOO[name].config)
+    assert sum(parameter.numel() for parameter in model.parameters()) == COUNTS[name]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", GOLDENS)
+def test_released_models_have_the_original_configs(name: str) -> None:
+    path = FULL_SIZE_GOLDENS / f"{GOLDENS[name]}.npz"
+    if not path.is_file():
+        pytest.skip("the full-size golden files lie beside the repository only")
+    config = ZOO[name].config
+    if isinstance(config.inputs, ImageInputConfig):
+        # The goldens are given normalised images.
+        inputs = dataclasses.replace(config.inputs, mean=(0.0,), std=(1.0,))
+        config = dataclasses.replace(config, inputs=inputs)
+    assert to_json(config) == to_json(config_of(Golden(path).recipe))
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_entries_are_complete(name: str) -> None:
+    spec = ZOO[name]
+    assert spec.name == name
+    assert spec.summary
+    assert spec.citation
+    assert spec.task in TASKS
+    restored = from_json(PerceiverConfig, json.loads(json.dumps(to_json(spec.config))))
+    assert restored == spec.config
+    # The task accepts the model.
+    TASKS[spec.task].fit(spec.config, ("a", "b"), {})
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_models_run(name: str) -> None:
+    model = PerceiverIO(ZOO[name].config)
+    assert sum(parameter.numel() for parameter in model.parameters()) < 5_000_000
+    with torch.no_grad():
+        output = model.eval()(model.inputs.example_batch(2))
+    assert len(output) == 2
+    assert output.isfinite().all()
+
+
+def test_models_lists_the_zoo() -> None:
+    assert [spec.name for spec in models()] == sorted(ZOO)
+    assert set(COUNTS) < set(ZOO)
+
+
+def test_every_task_has_a_default_model() -> None:
+    for name in TASKS:
+        if TASKS[name].__module__.startswith("perceivers."):
+            assert ZOO[TASKS[name].default_model].task == name
+
+
+def test_unknown_names_are_refused_with_the_choices() -> None:
+    with pytest.raises(ValueError, match="model 'vgg' not found; choices = .*'image-fourier'"):
+        ZOO["vgg"]
+
+
+def test_no_weights_are_claimed_for_small_models() -> None:
+    assert {name for name in ZOO if ZOO[name].licence is not None} == set(COUNTS)

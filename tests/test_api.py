@@ -36,7 +36,9 @@ def test_the_front_page_story(tmp_path: Path) -> None:
     with perceivers.record_attention(model, "encoder.cross_attends") as maps:
         scores = model(batch)
     assert scores.shape == (2, 3)
-    assert maps["encoder.cross_attends.0.attention"].shape == (2, 1, 32, 64)
+    weights = maps["encoder.cross_attends.0.attention"]
+    assert weights.shape[2] == len(model.encoder.latents)
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:3]))
     latents = model.encode(batch)
     assert isinstance(latents, perceivers.Latents)
     torch.testing.assert_close(model.decode(latents), scores)
@@ -53,7 +55,8 @@ def test_a_pipeline_is_saved_and_served(tmp_path: Path) -> None:
     second = perceivers.pipeline("image-classification", tmp_path)
     image = rows[0]["image"]
     assert second(image) == first(image)
-    assert second([image, image], top_k=2) == [first(image, top_k=2)] * 2
+    both = second([image, image], top_k=2)
+    assert [[entry["label"] for entry in result] for result in both] == [[e["label"] for e in first(image)[:2]]] * 2
     assert second.picture(image).mode == "RGB"
 
 

@@ -157,7 +157,7 @@ class Killed(BaseException):
     """Stands for a kill: nothing but clean-up runs after it."""
 
 
-@pytest.mark.parametrize("call", range(1, 20))
+@pytest.mark.parametrize("call", range(1, 12))
 def test_a_crash_while_saving_leaves_the_old_or_the_new_model(
     saved: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:

@@ -158,7 +158,7 @@ def predict(
         raise typer.Exit(1)
 
 
-@app.command(epilog=examples("perceivers demo", "perceivers demo --quick --output /tmp/demo"))
+@app.command(epilog=examples("perceivers demo", "perceivers demo --quick --output my-demo"))
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for what the demo makes.")] = Path("demo"),
     quick: Annotated[bool, typer.Option("--quick", help="A shorter run with a poorer score.")] = False,

@@ -178,17 +178,18 @@ def _print_samples(findings: Findings) -> None:
         first, second = sample.result
         rows.append(
             [
-                str(sample.path),
+                sample.path.name,
                 f"{first['label']}  {first['score']:.1%}",
                 f"{second['label']}  {second['score']:.1%}",
                 sample.target,
                 "right" if sample.right else "wrong",
             ]
         )
+    show.out().print(f"\nthe saved model, asked for files in {findings.output / 'samples'}:", markup=False)
     show.table(["file", "answer", "second", "truth", ""], rows)
 
 
-def _metrics(findings: Findings) -> dict[str, float]:
+def _metrics(findings: Findings) -> dict[str, float | int]:
     return {
         "accuracy": findings.accuracy,
         "baseline_accuracy": findings.baseline.accuracy,

@@ -115,7 +115,7 @@ class Findings:
     answers: Answers
     difference: float
     baseline: Baseline
-    history: Sequence[Mapping[str, float]]
+    history: Sequence[Mapping[str, float | int]]
     steps: int
     seconds: float
     parameters: int

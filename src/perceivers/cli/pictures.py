@@ -98,7 +98,7 @@ class Gaze:
     maps: NDArray[np.floating]
 
 
-def learning_curve(history: Sequence[Mapping[str, float]], baseline: float, palette: Palette) -> bytes:
+def learning_curve(history: Sequence[Mapping[str, float | int]], baseline: float, palette: Palette) -> bytes:
     """Draw training loss and held-out accuracy over steps.
 
     Args:

@@ -1,4 +1,4 @@
-"""Attention as in Perceiver IO (arXiv:2107.14795, section 3.1 and appendix E).
+"""Attention as in Perceiver IO (arXiv:2107.14795, section 3.1).
 
 All attention of the library goes through `attend`. Shapes use the paper's letters: `B` batch,
 `O` queries, `M` attended elements, `H` heads.

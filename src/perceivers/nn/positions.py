@@ -1,7 +1,7 @@
 """Positions: Fourier features as pure functions, and the modules that give each grid cell its features.
 
 Fourier features are built in float64 and cast: the highest frequencies reach phases of tens of
-thousands of radians, where float32 is off by up to 1e-2 (Perceiver IO, appendix D).
+thousands of radians, where float32 is off by up to 1e-2.
 """
 
 from abc import ABC, abstractmethod

@@ -1,9 +1,9 @@
 """The contract of a task: prepare, loss, metrics, present. Training, command line and web use only this."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,8 +20,18 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 SettingsT = TypeVar("SettingsT")
-Rows = Sequence[Mapping[str, Any]]
 Result = list[dict[str, Any]]
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """Rows of data, each a mapping from role to value: a list of dicts, or a data set of Hugging Face `datasets`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,7 @@ class Task(ABC, Generic[SettingsT]):
 
     @abstractmethod
     def metrics(self) -> MetricCollection:
-        """Return fresh metrics; one of them is called `score`."""
+        """Return fresh metrics; the class attribute `score` names one of them."""
 
     @abstractmethod
     def update(self, metrics: MetricCollection, step: Step) -> None:

@@ -42,7 +42,7 @@ ZOO.add(
     Spec(
         name="image-fourier",
         task="image-classification",
-        summary="ImageNet from raw pixels with Fourier positions (Perceiver IO, table 7, config A)",
+        summary="ImageNet from raw pixels with Fourier positions",
         licence="CC BY 4.0",
         config=_imagenet(
             PixelInputConfig(image_size=(224, 224), mean=_MEAN, std=_STD, positioned=_fourier(224)),

@@ -22,7 +22,7 @@ ZOO.add(
     Spec(
         name="language",
         task="fill-mask",
-        summary="Masked language modelling on UTF-8 bytes (Perceiver IO Base, table 1)",
+        summary="Masked language modelling on UTF-8 bytes (Perceiver IO Base)",
         licence="CC BY 4.0",
         config=PerceiverConfig(
             inputs=_text_input(2048, 768),

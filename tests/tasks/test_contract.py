@@ -1,0 +1,140 @@
+"""What every task must do; a new task is tested by being registered."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from perceivers.config import override
+from perceivers.model import PerceiverIO
+from perceivers.pretrained.load import seeded_model
+from perceivers.tasks import TASKS, Task, task_from_json
+from perceivers.train import evaluate
+from perceivers.zoo import ZOO
+from train_examples import TINY
+
+NAMES = [name for name in TASKS if TASKS[name].__module__.startswith("perceivers.")]
+
+
+@pytest.fixture(params=NAMES)
+def example(request: pytest.FixtureRequest) -> tuple[Task[Any], Any]:
+    return TASKS[request.param].example()
+
+
+def first_batch(task: Task[Any], rows: Any, *, training: bool) -> dict[str, torch.Tensor]:
+    loader = DataLoader(task.dataset(rows, training=training), batch_size=4, collate_fn=task.collate)
+    return task.augment(next(iter(loader)), training=training)
+
+
+def test_every_parameter_gets_a_gradient(example: tuple[Task[Any], Any]) -> None:
+    task, rows = example
+    model = seeded_model(task.config, 0).train()
+    torch.manual_seed(0)
+    batch = first_batch(task, rows, training=True)
+    step = task.step(model, batch)
+    assert step.loss.shape == ()
+    assert step.loss.isfinite()
+    step.loss.backward()
+    without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    zero = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.any()]
+    assert without == []
+    # Rows of a position table that no example reaches have no gradient, but no whole parameter is left out.
+    assert zero == []
+
+
+def test_metrics_hold_the_score(example: tuple[Task[Any], Any]) -> None:
+    task, rows = example
+    model = seeded_model(task.config, 0)
+    scores = evaluate(task, model, rows, batch_size=2)
+    assert task.score in scores
+    assert all(math.isfinite(value) for value in scores.values())
+    # Neither the size of the batches nor the number of processes changes them.
+    assert evaluate(task, model, rows, batch_size=5) == pytest.approx(scores, rel=1e-5)
+    json.dumps(scores)
+
+
+def test_evaluating_draws_nothing_and_leaves_the_mode(example: tuple[Task[Any], Any]) -> None:
+    task, rows = example
+    model = seeded_model(task.config, 0).train()
+    state = torch.get_rng_state()
+    evaluate(task, model, rows)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.training
+    model.eval()
+    evaluate(task, model, rows)
+    assert not model.training
+
+
+def inputs_of(task: Task[Any], rows: Any) -> list[Any]:
+    values = [row[task.input_role] for row in rows][:3]
+    return ["The [MASK:3] sat on the mat.", "x[MASK]z"] if task.name == "fill-mask" else values
+
+
+def test_predictions_have_the_form_of_the_pipelines(example: tuple[Task[Any], Any]) -> None:
+    task, rows = example
+    model = seeded_model(task.config, 0).eval()
+    inputs = inputs_of(task, rows)
+    results = task.predict(model, inputs, top_k=2)
+    assert len(results) == len(inputs)
+    for value, result in zip(inputs, results, strict=True):
+        assert 1 <= len(result) <= 2
+        scores = [entry["score"] for entry in result]
+        assert scores == sorted(scores, reverse=True)
+        assert all(0 <= score <= 1 for score in scores)
+        for entry in result:
+            assert isinstance(entry["label" if task.labels is not None else "token_str"], str)
+        json.dumps(result)
+        picture = task.picture(value, result)
+        assert isinstance(picture, Image.Image)
+        assert min(picture.size) > 0
+    assert task.predict(model, [], top_k=2) == []
+
+
+def test_settings_survive_json(example: tuple[Task[Any], Any]) -> None:
+    task, _ = example
+    data = json.loads(json.dumps(task.to_json()))
+    restored = task_from_json(data, task.config)
+    assert type(restored) is type(task)
+    assert restored.settings == task.settings
+    assert restored.labels == task.labels
+    with pytest.raises(ValueError, match=f"{task.name} settings has unknown fields \\['colour'\\]"):
+        task_from_json({**data, "colour": 1}, task.config)
+
+
+def test_what_a_task_declares_is_there(example: tuple[Task[Any], Any]) -> None:
+    task, rows = example
+    assert task.input_role in task.roles
+    assert set(task.roles) <= set(rows[0])
+    assert task.default_model in ZOO
+    assert TASKS[task.name] is type(task)
+
+
+def test_unknown_tasks_are_refused() -> None:
+    config = ZOO["digits-small"].config
+    with pytest.raises(ValueError, match="task 'telepathy' not found; choices = .*'fill-mask'"):
+        task_from_json({"name": "telepathy"}, config)
+    with pytest.raises(ValueError, match="lack 'name'; tasks = .*'fill-mask'"):
+        task_from_json({}, config)
+
+
+@pytest.mark.parametrize("name", ["image-classification", "text-classification"])
+def test_classification_fits_the_head_to_the_labels(name: str) -> None:
+    cls = TASKS[name]
+    base = override(ZOO[cls.default_model].config, TINY)
+    task = cls.fit(base, ("a", "b", "c", "d"), {})
+    assert task.labels == ("a", "b", "c", "d")
+    with torch.device("meta"):
+        model = PerceiverIO(task.config)
+    assert model.outputs.linear.out_features == 4
+    for labels in (None, (), ("a",)):
+        with pytest.raises(ValueError, match=f"{name} needs at least two label names"):
+            cls.fit(base, labels, {})
+    with pytest.raises(ValueError, match=f"{name} needs a model with 'label' outputs, not 'text'"):
+        cls.fit(ZOO["language-small"].config, ("a", "b"), {})
+    other = {"image-classification": "text-classifier-small", "text-classification": "digits-small"}[name]
+    with pytest.raises(ValueError, match=f"{name} needs a model with .* inputs, not "):
+        cls.fit(ZOO[other].config, ("a", "b"), {})

@@ -68,7 +68,7 @@ def test_pipelines_say_what_they_want(tmp_path: Path) -> None:
         served(rows[0]["image"], top_k=0)
     with pytest.raises(ValueError, match="name a model"):
         perceivers.pipeline("image-classification")
-    with pytest.raises(ValueError, match="task 'translation' not found; choices = .*'fill-mask'"):
+    with pytest.raises(ValueError, match=r"task 'translation' not found; choices = .*'fill-mask'"):
         perceivers.pipeline("translation", tmp_path)
     with pytest.raises(ValueError, match="was trained for 'image-classification', not 'fill-mask'"):
         perceivers.pipeline("fill-mask", tmp_path)

@@ -40,7 +40,7 @@ def test_build_changes_classes_and_fields() -> None:
 def test_build_refuses_what_it_does_not_know() -> None:
     with pytest.raises(ValueError, match="model 'vgg' not found; choices = "):
         build("vgg")
-    with pytest.raises(ValueError, match="'encoder.depth': no field 'depth'; choices = "):
+    with pytest.raises(ValueError, match=r"'encoder.depth': no field 'depth'; choices = "):
         build("digits-small", overrides={"encoder.depth": 3})
     with pytest.raises(ValueError, match=r"'outputs.num_classes': no field 'num_classes'"):
         build("language-small", num_classes=3)
@@ -57,9 +57,9 @@ def test_saved_models_are_loaded(tmp_path: Path) -> None:
 
 
 def test_load_says_what_it_wants(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is no folder with a saved model$"):
+    with pytest.raises(ValueError, match=r"is no folder with a saved model$"):
         load(tmp_path / "absent")
-    with pytest.raises(ValueError, match="'language' is no folder .*fresh weights come from perceivers.build"):
+    with pytest.raises(ValueError, match=r"'language' is no folder .*fresh weights come from perceivers.build"):
         load("language")
     with pytest.raises(ValueError, match=r"is no saved model: it has no config.json"):
         perceivers.load(tmp_path)

@@ -7,9 +7,7 @@ from torch import Tensor
 
 from perceivers.tasks.augment import AugmentConfig, ImageAugmenter, cutmix, mixup
 
-ALL = AugmentConfig(
-    rotate_degrees=15.0, shift=0.1, zoom=0.2, flip=True, randaugment_ops=2, mixup=0.2, cutmix=1.0
-)
+ALL = AugmentConfig(rotate_degrees=15.0, shift=0.1, zoom=0.2, flip=True, randaugment_ops=2, mixup=0.2, cutmix=1.0)
 
 
 def batch_of(count: int, channels: int = 3, size: int = 16) -> dict[str, Tensor]:
@@ -142,7 +140,14 @@ def test_affine_changes_move_the_image() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("rotate_degrees", -1.0), ("mixup", -0.1), ("cutmix", -1.0), ("randaugment_ops", -1), ("shift", 1.5), ("zoom", 1.0)],
+    [
+        ("rotate_degrees", -1.0),
+        ("mixup", -0.1),
+        ("cutmix", -1.0),
+        ("randaugment_ops", -1),
+        ("shift", 1.5),
+        ("zoom", 1.0),
+    ],
 )
 def test_impossible_values_are_named(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"{field} \({value}\) must"):

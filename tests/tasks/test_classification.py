@@ -14,7 +14,9 @@ from perceivers.tasks.text_classification import TextClassification
 from perceivers.zoo import ZOO
 from train_examples import TINY, image_rows, image_task, tiny_config
 
-TEXT_CONFIG = override(ZOO["text-classifier-small"].config, {**TINY, "inputs.max_length": 16, "queries.num_channels": 16})
+TEXT_CONFIG = override(
+    ZOO["text-classifier-small"].config, {**TINY, "inputs.max_length": 16, "queries.num_channels": 16}
+)
 
 
 def test_label_smoothing_spreads_the_target() -> None:

@@ -115,9 +115,9 @@ def test_what_a_task_declares_is_there(example: tuple[Task[Any], Any]) -> None:
 
 def test_unknown_tasks_are_refused() -> None:
     config = ZOO["digits-small"].config
-    with pytest.raises(ValueError, match="task 'telepathy' not found; choices = .*'fill-mask'"):
+    with pytest.raises(ValueError, match=r"task 'telepathy' not found; choices = .*'fill-mask'"):
         task_from_json({"name": "telepathy"}, config)
-    with pytest.raises(ValueError, match="lack 'name'; tasks = .*'fill-mask'"):
+    with pytest.raises(ValueError, match=r"lack 'name'; tasks = .*'fill-mask'"):
         task_from_json({}, config)
 
 

@@ -19,16 +19,16 @@ from typing import Any
 
 import accelerate.checkpointing
 import accelerate.utils.other
-import kornia.augmentation.auto  # noqa: F401 - imported once here rather than in each sitting
+import kornia.augmentation.auto  # noqa: F401 - imported here once, not in each sitting
 import safetensors.torch
 import torch
-import torch.utils.tensorboard  # noqa: F401
-from train_examples import image_task, tiny_trainer
+import torch.utils.tensorboard
 
 import perceivers.pretrained.folder
 from perceivers.train import TrainConfig
 from perceivers.train.checkpoint import latest_checkpoint
 from perceivers.train.progress import RunProgress
+from train_examples import image_task, tiny_trainer
 
 SETTINGS = {
     "augment": {"rotate_degrees": 20.0, "shift": 0.1, "zoom": 0.1, "randaugment_ops": 2, "mixup": 0.2, "cutmix": 1.0},

@@ -17,6 +17,7 @@ from perceivers.tasks.image_classification import ImageClassification
 from perceivers.tasks.pipeline import pipeline
 from perceivers.train import OptimizerConfig, ScheduleConfig, TrainConfig, Trainer, evaluate
 from perceivers.train.checkpoint import checkpoints
+from perceivers.train.optim import schedule_factor
 from perceivers.zoo import ZOO
 from train_examples import TINY, image_rows, image_task, tiny_trainer
 
@@ -37,7 +38,7 @@ def assert_same_weights(ours: Mapping[str, Tensor], expected: Mapping[str, Tenso
         assert torch.equal(ours[name], tensor), name
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     pass
 
 
@@ -49,7 +50,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, task: Task[Any], calls: int) -> N
         nonlocal count
         count += model.training
         if count == calls:
-            raise Interrupted
+            raise InterruptedRunError
         return step(model, batch)
 
     monkeypatch.setattr(task, "step", counted)
@@ -66,6 +67,8 @@ def test_a_run_learns_and_leaves_a_served_model(tmp_path: Path) -> None:
     losses = [entry["loss"] for entry in result.history if "loss" in entry]
     assert len(losses) == 60
     assert losses[-1] < losses[0]
+    rates = [entry["learning_rate"] for entry in result.history if "learning_rate" in entry]
+    assert rates == pytest.approx([1e-2 * schedule_factor(config.schedule, step, 60) for step in range(60)])
     assert [entry["step"] for entry in result.history if "eval_accuracy" in entry] == [20, 40, 60]
     document = json.loads((tmp_path / "metrics.json").read_text())
     assert document == {**result.metrics, "steps": 60, "seconds": document["seconds"]}
@@ -245,9 +248,7 @@ def test_trackers_that_cannot_be_had_are_named(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("broken", ["loss", "gradient"])
-def test_a_loss_that_is_not_finite_stops_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
-) -> None:
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     trainer = tiny_trainer(tmp_path, changed(max_steps=9, checkpoint_every=2))
     step, count = trainer.task.step, 0
 
@@ -307,7 +308,7 @@ def test_text_runs_resume_to_the_same_bits(
     with monkeypatch.context() as patch:
         first = trainer("parts")
         interrupt(patch, first.task, 8)
-        with pytest.raises(Interrupted):
+        with pytest.raises(InterruptedRunError):
             first.run()
     second = trainer("parts")
     found = second.run(resume=True)

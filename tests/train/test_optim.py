@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -66,7 +67,8 @@ def test_adamw_takes_its_settings_and_decays_one_group() -> None:
     model = nn.Linear(3, 3)
     optimizer = make_optimizer(model, config)
     assert isinstance(optimizer, torch.optim.AdamW)
-    assert {(group["lr"], group["betas"], group["eps"]) for group in optimizer.param_groups} == {(0.5, (0.8, 0.9), 1e-6)}
+    for group in optimizer.param_groups:
+        assert (group["lr"], group["betas"], group["eps"]) == (0.5, (0.8, 0.9), 1e-6)
     before = model.weight.clone(), model.bias.clone()
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -115,7 +117,7 @@ def test_schedules_at_key_points(name: str, expected: tuple[float, ...]) -> None
     found = [schedule_factor(config, step, 100) for step in (0, 9, 10, 55, 100)]
     assert found == pytest.approx(expected)
     rest = [schedule_factor(config, step, 100) for step in range(10, 101)]
-    assert all(a >= b for a, b in zip(rest, rest[1:], strict=False))
+    assert all(a >= b for a, b in pairwise(rest))
 
 
 def test_constant_cosine_falls_after_its_plateau() -> None:

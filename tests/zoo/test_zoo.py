@@ -83,7 +83,7 @@ def test_every_task_has_a_default_model() -> None:
 
 
 def test_unknown_names_are_refused_with_the_choices() -> None:
-    with pytest.raises(ValueError, match="model 'vgg' not found; choices = .*'image-fourier'"):
+    with pytest.raises(ValueError, match=r"model 'vgg' not found; choices = .*'image-fourier'"):
         ZOO["vgg"]
 
 

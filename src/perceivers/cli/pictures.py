@@ -294,11 +294,12 @@ def _show_digit(axes: "Axes", image: Grey, palette: Palette, frame: str) -> None
 
 def _outline(axes: "Axes", image: Grey, palette: Palette) -> None:
     """Draw the border of the pixels that carry ink."""
+    from matplotlib.collections import LineCollection
+
     inked = np.pad(image > 127, 1)
-    for row, column in np.argwhere(inked[1:, :] != inked[:-1, :]):
-        axes.plot((column - 1, column), (row, row), color=palette.bad, linewidth=0.9)
-    for row, column in np.argwhere(inked[:, 1:] != inked[:, :-1]):
-        axes.plot((column, column), (row - 1, row), color=palette.bad, linewidth=0.9)
+    level = [((x - 1, y), (x, y)) for y, x in np.argwhere(inked[1:, :] != inked[:-1, :])]
+    upright = [((x, y - 1), (x, y)) for y, x in np.argwhere(inked[:, 1:] != inked[:, :-1])]
+    axes.add_collection(LineCollection([*level, *upright], colors=palette.bad, linewidths=0.9))
 
 
 def _smooth(values: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -87,4 +87,3 @@ def first_answers(logits: Float[Tensor, "B E"] | Float[Tensor, "B O E"]) -> Floa
 def batches_of(inputs: Sequence[Any], batch_size: int) -> list[Sequence[Any]]:
     """Cut `inputs` into consecutive batches."""
     return [inputs[i : i + batch_size] for i in range(0, len(inputs), batch_size)]
-

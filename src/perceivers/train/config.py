@@ -66,7 +66,8 @@ class TrainConfig:
         patience: Stop after so many evaluations without a better score; `None` never stops early.
         select: Which weights become the model: the last, or those with the best evaluation score
             (only fair when the evaluation split is not also the test).
-        tracker: Where curves go: "tensorboard", "wandb", "trackio" or another that Accelerate knows; `None` for nowhere.
+        tracker: Where curves go: "tensorboard", "wandb", "trackio" or another that Accelerate knows;
+            `None` for nowhere.
         num_workers: Processes that prepare data; 0 prepares in the main one.
         optimizer: The optimiser.
         schedule: The learning-rate schedule.

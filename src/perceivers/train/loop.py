@@ -217,10 +217,8 @@ class Trainer:
                     self._check_finite("norm of the gradient", norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
-        if self.accelerator.sync_gradients:
-            self.schedule.step()
-            if self.ema is not None:
-                self.ema.update_parameters(self.bare)
+        if self.accelerator.sync_gradients and self.ema is not None:
+            self.ema.update_parameters(self.bare)
         return loss
 
     def _check_finite(self, name: str, value: float) -> None:
@@ -235,7 +233,8 @@ class Trainer:
         progress = self.progress
         progress.step += 1
         last = progress.step == self.num_steps
-        rate = self.schedule.get_last_lr()[0]
+        rate = float(self.schedule.get_last_lr()[0])
+        self.schedule.step()
         self._log({"step": progress.step, "loss": loss, "learning_rate": rate})
         if last or progress.step % self.eval_every == 0:
             scores = self._evaluate()
@@ -337,7 +336,7 @@ def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
         return None
 
     @torch.no_grad()
-    def blend(averages: Sequence[Tensor], values: Sequence[Tensor], _: Tensor) -> None:
+    def blend(averages: Sequence[Tensor], values: Sequence[Tensor], _: Tensor | int) -> None:
         for average, value in zip(averages, values, strict=True):
             if average.is_floating_point():
                 average.lerp_(value, 1 - decay)

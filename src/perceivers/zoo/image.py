@@ -2,9 +2,8 @@
 
 from perceivers.adapters import InputConfig
 from perceivers.adapters.image import Conv1x1InputConfig, ConvInputConfig, PatchInputConfig, PixelInputConfig
-from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig
+from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig, NoQueryConfig
 from perceivers.model import AverageDecoderConfig, CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig
-from perceivers.adapters.label import NoQueryConfig
 from perceivers.nn.positions import FourierPositionConfig, LearnedPositionConfig, PositionedConfig
 from perceivers.zoo.spec import ZOO, Spec
 

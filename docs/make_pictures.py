@@ -1,6 +1,6 @@
 """Draw the two pictures of `architecture.md`: the rooms and the data flow.
 
-    python docs/make_pictures.py
+python docs/make_pictures.py
 """
 
 from pathlib import Path

@@ -6,7 +6,7 @@ DEPENDENCIES := pyproject.toml constraints.txt
 .PHONY: demo test test-slow test-notebooks lint clean
 
 demo: .venv/installed-train
-	$(BIN)/perceivers demo
+	OMP_NUM_THREADS=1 $(BIN)/perceivers demo
 
 # One thread a process: two processes with many threads each would fight over the cores.
 test: .venv/installed-dev

@@ -69,8 +69,6 @@ def test_shipped_texts_keep_the_share_of_spam(name: str, size: int) -> None:
 
 
 @pytest.mark.notebooks
-# The kernel's client warns about its own insides.
-@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):

@@ -163,7 +163,7 @@ def demo(
     output: Annotated[Path, typer.Option(help="Folder for what the demo makes.")] = Path("demo"),
     quick: Annotated[bool, typer.Option("--quick", help="A shorter run with a poorer score.")] = False,
 ) -> None:
-    """Train, score and use small models on data that is already here."""
+    """Train, score and use a small model on data that is already here."""
     from perceivers.cli.demo import run_demo
 
     run_demo(output, quick)

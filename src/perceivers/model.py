@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from perceivers.adapters import Batch, InputConfig, OutputConfig, Queries, QueryConfig, Tokens
 from perceivers.config import Variant
-from perceivers.nn.attention import Activation, CrossAttention, SelfAttention
+from perceivers.nn.attention import Activation, CrossAttention, LayerConfig, SelfAttention
 from perceivers.nn.init import plain_linear, truncated_normal_
 
 
@@ -121,35 +121,17 @@ class Encoder(nn.Module):
     def _cross_attention(self, input_channels: int) -> CrossAttention:
         config = self.config
         return CrossAttention(
+            _layer(config, config.num_cross_heads, config.cross_widening_factor),
             q_channels=config.latent_channels,
             kv_channels=input_channels,
-            num_heads=config.num_cross_heads,
-            qk_channels=config.qk_channels,
-            v_channels=config.v_channels,
             shape_for_attention=config.cross_attention_shape,
             query_residual=config.query_residual,
-            widening_factor=config.cross_widening_factor,
-            activation=config.activation,
-            dropout=config.dropout,
-            attention_dropout=config.attention_dropout,
-            attention_init_scale=config.attention_init_scale,
-            mlp_init_scale=config.mlp_init_scale,
         )
 
     def _self_attention(self) -> SelfAttention:
         config = self.config
-        return SelfAttention(
-            config.latent_channels,
-            num_heads=config.num_self_heads,
-            qk_channels=config.qk_channels,
-            v_channels=config.v_channels,
-            widening_factor=config.self_widening_factor,
-            activation=config.activation,
-            dropout=config.dropout,
-            attention_dropout=config.attention_dropout,
-            attention_init_scale=config.attention_init_scale,
-            mlp_init_scale=config.mlp_init_scale,
-        )
+        layer = _layer(config, config.num_self_heads, config.self_widening_factor)
+        return SelfAttention(layer, channels=config.latent_channels)
 
 
 class Decoder(nn.Module, ABC):
@@ -214,19 +196,11 @@ class CrossAttentionDecoder(Decoder):
     def __init__(self, config: CrossAttentionDecoderConfig, query_channels: int, latent_channels: int) -> None:
         super().__init__()
         self.cross_attend = CrossAttention(
+            _layer(config, config.num_heads, config.widening_factor),
             q_channels=query_channels,
             kv_channels=latent_channels,
-            num_heads=config.num_heads,
-            qk_channels=config.qk_channels,
-            v_channels=config.v_channels,
             shape_for_attention=config.cross_attention_shape,
             query_residual=config.query_residual,
-            widening_factor=config.widening_factor,
-            activation=config.activation,
-            dropout=config.dropout,
-            attention_dropout=config.attention_dropout,
-            attention_init_scale=config.attention_init_scale,
-            mlp_init_scale=config.mlp_init_scale,
         )
         self.final: nn.Module = nn.Identity()
         self.num_channels = query_channels
@@ -348,3 +322,17 @@ class PerceiverIO(nn.Module):
     def _ask(self, latents: Latents, where: Any) -> Any:
         queries = self.queries(latents.tokens, where)  # (B, O, F)
         return self.outputs(self.decoder(queries, latents.values), where)
+
+
+def _layer(config: EncoderConfig | CrossAttentionDecoderConfig, num_heads: int, widening_factor: int) -> LayerConfig:
+    return LayerConfig(
+        num_heads=num_heads,
+        qk_channels=config.qk_channels,
+        v_channels=config.v_channels,
+        widening_factor=widening_factor,
+        activation=config.activation,
+        dropout=config.dropout,
+        attention_dropout=config.attention_dropout,
+        attention_init_scale=config.attention_init_scale,
+        mlp_init_scale=config.mlp_init_scale,
+    )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from golden_models import primitive
-from perceivers.nn import MLP, Attention, CrossAttention, SelfAttention, attend, attention_weights
+from perceivers.nn import MLP, Attention, CrossAttention, LayerConfig, SelfAttention, attend, attention_weights
 from perceivers.nn.init import plain_linear, scaled_linear
 
 
@@ -89,14 +89,8 @@ def test_attention_needs_divisible_widths() -> None:
 def test_default_widths(
     shape: Literal["q", "kv"], qk_channels: int | None, v_channels: int | None, expected: tuple[int, int]
 ) -> None:
-    layer = CrossAttention(
-        q_channels=8,
-        kv_channels=6,
-        num_heads=2,
-        qk_channels=qk_channels,
-        v_channels=v_channels,
-        shape_for_attention=shape,
-    )
+    config = LayerConfig(num_heads=2, qk_channels=qk_channels, v_channels=v_channels)
+    layer = CrossAttention(config, q_channels=8, kv_channels=6, shape_for_attention=shape)
     attention = layer.attention
     assert (attention.query.out_features, attention.value.out_features) == expected
     assert attention.output.out_features == 8
@@ -104,7 +98,7 @@ def test_default_widths(
 
 def test_cross_attention_without_residual_forgets_its_queries() -> None:
     """With nothing to read and no residual, only biases are left."""
-    layer = CrossAttention(q_channels=8, kv_channels=6, num_heads=2, query_residual=False)
+    layer = CrossAttention(LayerConfig(num_heads=2), q_channels=8, kv_channels=6, query_residual=False)
     nothing = torch.zeros(1, 1, 3, dtype=torch.bool)
     out = layer(torch.randn(1, 5, 8), torch.randn(1, 3, 6), nothing)
     torch.testing.assert_close(out, out[:, :1].expand_as(out))
@@ -112,10 +106,8 @@ def test_cross_attention_without_residual_forgets_its_queries() -> None:
 
 def test_dropout_only_while_training() -> None:
     x = torch.randn(2, 4, 8)
-    for layer in (
-        SelfAttention(8, num_heads=2, dropout=0.5),
-        SelfAttention(8, num_heads=2, attention_dropout=0.5),
-    ):
+    for config in (LayerConfig(num_heads=2, dropout=0.5), LayerConfig(num_heads=2, attention_dropout=0.5)):
+        layer = SelfAttention(config, channels=8)
         assert not torch.equal(layer(x), layer(x))
         layer.eval()
         torch.testing.assert_close(layer(x), layer(x), rtol=0, atol=0)

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from perceivers.nn import CrossAttention, SelfAttention, record_attention
+from perceivers.nn import CrossAttention, LayerConfig, SelfAttention, record_attention
 
 
 class Reader(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.read = CrossAttention(q_channels=8, kv_channels=6, num_heads=2)
-        self.think = SelfAttention(8, num_heads=4)
+        self.read = CrossAttention(LayerConfig(num_heads=2), q_channels=8, kv_channels=6)
+        self.think = SelfAttention(LayerConfig(num_heads=4), channels=8)
 
     def forward(self, x_q: torch.Tensor, x_kv: torch.Tensor, keep_mask: torch.Tensor) -> torch.Tensor:
         return self.think(self.think(self.read(x_q, x_kv, keep_mask)))

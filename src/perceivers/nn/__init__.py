@@ -1,6 +1,14 @@
 """Attention, multi-layer perceptrons and positions: the mathematics, free of any modality."""
 
-from perceivers.nn.attention import MLP, Attention, CrossAttention, SelfAttention, attend, attention_weights
+from perceivers.nn.attention import (
+    MLP,
+    Attention,
+    CrossAttention,
+    LayerConfig,
+    SelfAttention,
+    attend,
+    attention_weights,
+)
 from perceivers.nn.maps import AttentionMaps, record_attention
 from perceivers.nn.positions import (
     FourierPositionConfig,
@@ -17,6 +25,7 @@ __all__ = [
     "AttentionMaps",
     "CrossAttention",
     "FourierPositionConfig",
+    "LayerConfig",
     "LearnedPositionConfig",
     "PositionConfig",
     "Positions",

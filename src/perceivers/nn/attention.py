@@ -5,6 +5,7 @@ All attention of the library goes through `attend`. Shapes use the paper's lette
 """
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -166,17 +167,14 @@ class MLP(nn.Module):
         return self.dropout(self.narrow(hidden))
 
 
-class CrossAttention(nn.Module):
-    """Pre-norm cross-attention and MLP: queries read an array of any length.
+@dataclass(frozen=True, kw_only=True)
+class LayerConfig:
+    """What a cross-attention and a self-attention layer have in common: attention, then an MLP.
 
     Args:
-        q_channels: Width of the queries and of the result.
-        kv_channels: Width of the array that is read.
         num_heads: Number of heads.
-        qk_channels: Width of queries and keys; `None` takes that of the side named by `shape_for_attention`.
+        qk_channels: Width of queries and keys; `None` leaves it to the layer.
         v_channels: Width of the values; `None` takes `qk_channels`.
-        shape_for_attention: Which side gives the default width: `"q"` or `"kv"`.
-        query_residual: Add the queries to what they have read.
         widening_factor: Hidden width of the MLP.
         activation: Form of the GELU.
         dropout: Dropout on the results of attention and MLP.
@@ -185,47 +183,70 @@ class CrossAttention(nn.Module):
         mlp_init_scale: Initialiser scale of the MLP's weights.
     """
 
-    def __init__(
-        self,
-        *,
-        q_channels: int,
-        kv_channels: int,
-        num_heads: int,
-        qk_channels: int | None = None,
-        v_channels: int | None = None,
-        shape_for_attention: Literal["q", "kv"] = "kv",
-        query_residual: bool = True,
-        widening_factor: int = 1,
-        activation: Activation = "gelu_tanh",
-        dropout: float = 0.0,
-        attention_dropout: float = 0.0,
-        attention_init_scale: float = 1.0,
-        mlp_init_scale: float = 1.0,
-    ) -> None:
-        super().__init__()
-        qk_channels = qk_channels or (q_channels if shape_for_attention == "q" else kv_channels)
-        self.query_residual = query_residual
-        self.norm_q = nn.LayerNorm(q_channels, eps=LAYER_NORM_EPS)
-        self.norm_kv = nn.LayerNorm(kv_channels, eps=LAYER_NORM_EPS)
-        self.attention = Attention(
+    num_heads: int
+    qk_channels: int | None = None
+    v_channels: int | None = None
+    widening_factor: int = 1
+    activation: Activation = "gelu_tanh"
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    attention_init_scale: float = 1.0
+    mlp_init_scale: float = 1.0
+
+    def attention(self, q_channels: int, kv_channels: int, default_channels: int) -> Attention:
+        """Make the attention; `default_channels` is the width of queries and keys when none is set."""
+        qk_channels = self.qk_channels or default_channels
+        return Attention(
             q_channels=q_channels,
             kv_channels=kv_channels,
             qk_channels=qk_channels,
-            v_channels=v_channels or qk_channels,
+            v_channels=self.v_channels or qk_channels,
             output_channels=q_channels,
-            num_heads=num_heads,
-            dropout=attention_dropout,
-            init_scale=attention_init_scale,
+            num_heads=self.num_heads,
+            dropout=self.attention_dropout,
+            init_scale=self.attention_init_scale,
         )
-        self.dropout = nn.Dropout(dropout)
+
+    def mlp(self, channels: int) -> MLP:
+        """Make the MLP."""
+        return MLP(
+            channels,
+            widening_factor=self.widening_factor,
+            activation=self.activation,
+            dropout=self.dropout,
+            init_scale=self.mlp_init_scale,
+        )
+
+
+class CrossAttention(nn.Module):
+    """Pre-norm cross-attention and MLP: queries read an array of any length.
+
+    Args:
+        layer: Heads, widths and rates.
+        q_channels: Width of the queries and of the result.
+        kv_channels: Width of the array that is read.
+        shape_for_attention: Which side gives the width of queries and keys when `layer` has none: `"q"` or `"kv"`.
+        query_residual: Add the queries to what they have read.
+    """
+
+    def __init__(
+        self,
+        layer: LayerConfig,
+        *,
+        q_channels: int,
+        kv_channels: int,
+        shape_for_attention: Literal["q", "kv"] = "kv",
+        query_residual: bool = True,
+    ) -> None:
+        super().__init__()
+        self.query_residual = query_residual
+        self.norm_q = nn.LayerNorm(q_channels, eps=LAYER_NORM_EPS)
+        self.norm_kv = nn.LayerNorm(kv_channels, eps=LAYER_NORM_EPS)
+        default_channels = q_channels if shape_for_attention == "q" else kv_channels
+        self.attention = layer.attention(q_channels, kv_channels, default_channels)
+        self.dropout = nn.Dropout(layer.dropout)
         self.norm_mlp = nn.LayerNorm(q_channels, eps=LAYER_NORM_EPS)
-        self.mlp = MLP(
-            q_channels,
-            widening_factor=widening_factor,
-            activation=activation,
-            dropout=dropout,
-            init_scale=mlp_init_scale,
-        )
+        self.mlp = layer.mlp(q_channels)
 
     def forward(
         self,
@@ -243,54 +264,17 @@ class SelfAttention(nn.Module):
     """Pre-norm self-attention and MLP: one layer of the latent transformer.
 
     Args:
+        layer: Heads, widths and rates; queries and keys are as wide as the latents when it sets no width.
         channels: Width of the latents.
-        num_heads: Number of heads.
-        qk_channels: Width of queries and keys; `None` takes `channels`.
-        v_channels: Width of the values; `None` takes `qk_channels`.
-        widening_factor: Hidden width of the MLP.
-        activation: Form of the GELU.
-        dropout: Dropout on the results of attention and MLP.
-        attention_dropout: Dropout on attention weights.
-        attention_init_scale: Initialiser scale of the attention's weights.
-        mlp_init_scale: Initialiser scale of the MLP's weights.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        num_heads: int,
-        qk_channels: int | None = None,
-        v_channels: int | None = None,
-        widening_factor: int = 1,
-        activation: Activation = "gelu_tanh",
-        dropout: float = 0.0,
-        attention_dropout: float = 0.0,
-        attention_init_scale: float = 1.0,
-        mlp_init_scale: float = 1.0,
-    ) -> None:
+    def __init__(self, layer: LayerConfig, *, channels: int) -> None:
         super().__init__()
-        qk_channels = qk_channels or channels
         self.norm = nn.LayerNorm(channels, eps=LAYER_NORM_EPS)
-        self.attention = Attention(
-            q_channels=channels,
-            kv_channels=channels,
-            qk_channels=qk_channels,
-            v_channels=v_channels or qk_channels,
-            output_channels=channels,
-            num_heads=num_heads,
-            dropout=attention_dropout,
-            init_scale=attention_init_scale,
-        )
-        self.dropout = nn.Dropout(dropout)
+        self.attention = layer.attention(channels, channels, channels)
+        self.dropout = nn.Dropout(layer.dropout)
         self.norm_mlp = nn.LayerNorm(channels, eps=LAYER_NORM_EPS)
-        self.mlp = MLP(
-            channels,
-            widening_factor=widening_factor,
-            activation=activation,
-            dropout=dropout,
-            init_scale=mlp_init_scale,
-        )
+        self.mlp = layer.mlp(channels)
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         """Let the latents attend to one another."""

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections import UserList
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,9 @@ def test_a_pipeline_is_saved_and_served(tmp_path: Path) -> None:
     second = perceivers.pipeline("image-classification", tmp_path)
     image = rows[0]["image"]
     assert second(image) == first(image)
-    both = second([image, image], top_k=2)
-    assert [[entry["label"] for entry in result] for result in both] == [[e["label"] for e in first(image)[:2]]] * 2
+    for several in ([image, image], (image, image), UserList([image, image])):
+        both = second(several, top_k=2)
+        assert [[entry["label"] for entry in result] for result in both] == [[e["label"] for e in first(image)[:2]]] * 2
     assert second.picture(image).mode == "RGB"
 
 

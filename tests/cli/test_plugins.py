@@ -17,16 +17,15 @@ TOY = '''
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 
 from perceivers.adapters import InputAdapter, InputConfig, Tokens
 from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig
 from perceivers.data.roles import ROLES, Role
 from perceivers.model import CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig
 from perceivers.nn.positions import FourierPositionConfig
-from perceivers.tasks import TASKS, Task
-from perceivers.tasks.base import stack, to_device
-from perceivers.tasks.classes import class_metrics, class_step, draw_bars, fit_head, present_classes, target_of
+from perceivers.tasks import TASKS
+from perceivers.tasks.base import stack
+from perceivers.tasks.classes import Classification, ClassificationSettings, draw_bars, target_of
 from perceivers.zoo import ZOO, Spec
 
 
@@ -88,51 +87,23 @@ ZOO.add(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ToySettings:
-    labels: tuple[str, ...] = ()
-
-
 @TASKS.register("toy")
-class Toy(Task[ToySettings]):
-    Settings = ToySettings
+class Toy(Classification[ClassificationSettings]):
+    Settings = ClassificationSettings
     roles = ("signal", "label")
     input_role = "signal"
     default_model = "toy-small"
-    score = "accuracy"
-
-    @classmethod
-    def fit(cls, config, labels, settings):
-        return super().fit(fit_head(config, labels, cls.name), labels, {**settings, "labels": list(labels)})
 
     @classmethod
     def example(cls):
         rows = [{"signal": "0 1 2 3", "label": 0}, {"signal": "3 2 1 0", "label": 1}]
         return cls.fit(ZOO["toy-small"].config, ("up", "down"), {}), rows
 
-    @property
-    def labels(self):
-        return self.settings.labels
-
     def prepare(self, row):
         return {"signal": torch.tensor([float(word) for word in row["signal"].split()]), **target_of(row)}
 
     def collate(self, items):
         return {key: stack(items, key) for key in items[0]}
-
-    def step(self, model, batch):
-        return class_step(model(batch), batch["label"], 0.0)
-
-    def metrics(self):
-        return class_metrics(len(self.labels))
-
-    def update(self, metrics, step):
-        metrics.update(step.outputs, step.targets)
-
-    @torch.inference_mode()
-    def predict(self, model, inputs, *, top_k=5):
-        batch = self.collate([self.prepare({"signal": value}) for value in inputs])
-        return present_classes(model(to_device(batch, model)), self.labels, top_k)
 
     def picture(self, value, result):
         return draw_bars(result)

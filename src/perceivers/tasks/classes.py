@@ -1,9 +1,11 @@
-"""What all classification tasks share: fitting the head, loss, metrics, top-k, and the bar picture."""
+"""What all classification tasks share: fitting the head, loss, metrics, prediction, and the bar picture."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
 from jaxtyping import Float
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -12,37 +14,89 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from perceivers.adapters.label import LabelOutputConfig
-from perceivers.model import PerceiverConfig
-from perceivers.tasks.base import Result, Step
+from perceivers.model import PerceiverConfig, PerceiverIO
+from perceivers.tasks.base import Result, Step, Task, to_device
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_PREDICT_BATCH_SIZE = 32
 
 
-def fit_head(config: PerceiverConfig, labels: Sequence[str] | None, task: str) -> PerceiverConfig:
-    """Return `config` with one output for each label.
+@dataclass(frozen=True, kw_only=True)
+class ClassificationSettings:
+    """Settings that every classification has.
 
-    Raises:
-        ValueError: There are fewer than two labels, or the model does not answer with labels.
+    Args:
+        labels: Label names, in the order of the outputs.
+        label_smoothing: Share of the target spread over all classes while training.
     """
-    if not labels or len(labels) < 2:
-        raise ValueError(f"{task} needs at least two label names; the data has {list(labels or ())}")
-    if not isinstance(config.outputs, LabelOutputConfig):
-        raise ValueError(f"{task} needs a model with 'label' outputs, not '{config.outputs.kind}'")
-    return dataclasses.replace(config, outputs=dataclasses.replace(config.outputs, num_classes=len(labels)))
+
+    labels: tuple[str, ...] = ()
+    label_smoothing: float = 0.0
+
+
+ClassificationSettingsT = TypeVar("ClassificationSettingsT", bound=ClassificationSettings)
+
+
+class Classification(Task[ClassificationSettingsT]):
+    """One label an input. A subclass says how an input is prepared, batched and drawn."""
+
+    score = "accuracy"
+
+    @classmethod
+    def fit(cls, config: PerceiverConfig, labels: Sequence[str] | None, settings: Mapping[str, Any]) -> "Self":
+        """Give the model one output a label; see `Task.fit`.
+
+        Raises:
+            ValueError: There are fewer than two labels, or the model does not answer with labels.
+        """
+        if not labels or len(labels) < 2:
+            raise ValueError(f"{cls.name} needs at least two label names; the data has {list(labels or ())}")
+        if not isinstance(config.outputs, LabelOutputConfig):
+            raise ValueError(f"{cls.name} needs a model with 'label' outputs, not '{config.outputs.kind}'")
+        outputs = dataclasses.replace(config.outputs, num_classes=len(labels))
+        return super().fit(dataclasses.replace(config, outputs=outputs), labels, {**settings, "labels": list(labels)})
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label names."""
+        return self.settings.labels
+
+    def step(self, model: PerceiverIO, batch: Mapping[str, Tensor]) -> Step:
+        """Return the cross-entropy of a batch; smoothing counts while training only."""
+        smoothing = self.settings.label_smoothing if model.training else 0.0
+        return class_step(first_answers(model(batch)), batch["label"], smoothing)
+
+    def metrics(self) -> MetricCollection:
+        """Return accuracy over examples and F1 averaged over classes."""
+        return MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(len(self.labels), average="micro"),
+                "f1": MulticlassF1Score(len(self.labels), average="macro"),
+            }
+        )
+
+    def update(self, metrics: MetricCollection, step: Step) -> None:
+        """Count one batch."""
+        metrics.update(step.outputs, step.targets)
+
+    @torch.inference_mode()
+    def predict(self, model: PerceiverIO, inputs: Sequence[Any], *, top_k: int = 5) -> list[Result]:
+        """Return the `top_k` most probable labels of each input, in batches."""
+        results: list[Result] = []
+        for start in range(0, len(inputs), _PREDICT_BATCH_SIZE):
+            chunk = inputs[start : start + _PREDICT_BATCH_SIZE]
+            batch = self.collate([self.prepare({self.input_role: value}) for value in chunk])
+            logits = first_answers(model(to_device(batch, model)))
+            results += present_classes(logits, self.labels, top_k)
+        return results
 
 
 def class_step(logits: Float[Tensor, "B E"], targets: Tensor, label_smoothing: float) -> Step:
     """Return the cross-entropy; `targets` are class ids (B,) or, after mixing, probabilities (B, E)."""
     loss = functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
     return Step(loss, logits, targets.argmax(dim=-1) if targets.dim() == 2 else targets)
-
-
-def class_metrics(num_classes: int) -> MetricCollection:
-    """Return accuracy over examples and F1 averaged over classes."""
-    return MetricCollection(
-        {
-            "accuracy": MulticlassAccuracy(num_classes, average="micro"),
-            "f1": MulticlassF1Score(num_classes, average="macro"),
-        }
-    )
 
 
 def present_classes(logits: Float[Tensor, "B E"], labels: Sequence[str], top_k: int) -> list[Result]:
@@ -82,8 +136,3 @@ def beside(left: Image.Image, right: Image.Image, gap: int = 12) -> Image.Image:
 def first_answers(logits: Float[Tensor, "B E"] | Float[Tensor, "B O E"]) -> Float[Tensor, "B E"]:
     """Return (B, E) logits of models that answer one or several queries: the first is the label's."""
     return logits if logits.dim() == 2 else logits[:, 0]
-
-
-def batches_of(inputs: Sequence[Any], batch_size: int) -> list[Sequence[Any]]:
-    """Cut `inputs` into consecutive batches."""
-    return [inputs[i : i + batch_size] for i in range(0, len(inputs), batch_size)]

@@ -28,11 +28,11 @@ class Pipeline:
         """Answer one input, or a list of them.
 
         Args:
-            inputs: A path, text, image or array; or a list of such.
+            inputs: A path, text, image or array; or a list, tuple or column of a data set of such.
             top_k: How many candidates to return.
 
         Returns:
-            A list of `{"label" or "token_str", "score", ...}`, the best first; for a list of inputs
+            A list of `{"label" or "token_str", "score", ...}`, the best first; for several inputs
             a list of such lists.
 
         Raises:
@@ -40,7 +40,7 @@ class Pipeline:
         """
         if top_k < 1:
             raise ValueError(f"top_k ({top_k}) must be at least 1")
-        if isinstance(inputs, list | tuple):
+        if isinstance(inputs, Sequence) and not isinstance(inputs, str | bytes):
             return self.predict(inputs, top_k=top_k)
         return self.predict([inputs], top_k=top_k)[0]
 

@@ -7,23 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from PIL import Image
 from torch import Tensor
-from torchmetrics import MetricCollection
 
 from perceivers.adapters.text import TextInputConfig
 from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.processing.text import ByteTokenizer
-from perceivers.tasks.base import TASKS, Result, Rows, Step, Task, to_device
-from perceivers.tasks.classes import (
-    batches_of,
-    beside,
-    class_metrics,
-    class_step,
-    draw_bars,
-    first_answers,
-    fit_head,
-    present_classes,
-    target_of,
-)
+from perceivers.tasks.base import TASKS, Result, Rows
+from perceivers.tasks.classes import Classification, ClassificationSettings, beside, draw_bars, target_of
 from perceivers.tasks.drawing import draw_text
 from perceivers.tasks.masking import random_mask
 
@@ -32,29 +21,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextClassificationSettings:
-    """Settings of text classification.
+class TextClassificationSettings(ClassificationSettings):
+    """Settings of text classification, besides those of every classification.
 
     Args:
-        labels: Label names, in the order of the outputs.
-        label_smoothing: Share of the target spread over all classes while training.
         byte_dropout: Share of bytes replaced by the mask while training.
     """
 
-    labels: tuple[str, ...] = ()
-    label_smoothing: float = 0.0
     byte_dropout: float = 0.0
 
 
 @TASKS.register("text-classification")
-class TextClassification(Task[TextClassificationSettings]):
+class TextClassification(Classification[TextClassificationSettings]):
     """One label a text; text longer than the model reads is cut at the end."""
 
     Settings = TextClassificationSettings
     roles: ClassVar[tuple[str, ...]] = ("text", "label")
     input_role = "text"
     default_model = "text-classifier-small"
-    score = "accuracy"
 
     def __init__(self, settings: TextClassificationSettings, config: PerceiverConfig) -> None:
         super().__init__(settings, config)
@@ -64,11 +48,6 @@ class TextClassification(Task[TextClassificationSettings]):
         self.tokenizer = ByteTokenizer()
 
     @classmethod
-    def fit(cls, config: PerceiverConfig, labels: Sequence[str] | None, settings: Mapping[str, Any]) -> "Self":
-        """Give the model one output a label; see `Task.fit`."""
-        return super().fit(fit_head(config, labels, cls.name), labels, {**settings, "labels": list(labels or ())})
-
-    @classmethod
     def example(cls) -> "tuple[Self, Rows]":
         """Return a tiny task on three sentences."""
         from perceivers.zoo import ZOO
@@ -76,11 +55,6 @@ class TextClassification(Task[TextClassificationSettings]):
         texts = ("good morning", "bad evening", "été à la mer")
         rows = [{"text": text, "label": i % 2} for i, text in enumerate(texts)]
         return cls.fit(ZOO["text-classifier-small"].config, ("a", "b"), {}), rows
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Label names."""
-        return self.settings.labels
 
     def prepare(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return the ids of the text's first bytes."""
@@ -101,19 +75,6 @@ class TextClassification(Task[TextClassificationSettings]):
         hidden = random_mask(batch["keep_mask"], self.settings.byte_dropout)
         return {**batch, "input_ids": batch["input_ids"].masked_fill(hidden, self.tokenizer.mask_id)}
 
-    def step(self, model: PerceiverIO, batch: Mapping[str, Tensor]) -> Step:
-        """Return the cross-entropy of a batch; smoothing counts while training only."""
-        smoothing = self.settings.label_smoothing if model.training else 0.0
-        return class_step(first_answers(model(batch)), batch["label"], smoothing)
-
-    def metrics(self) -> MetricCollection:
-        """Return accuracy and F1."""
-        return class_metrics(len(self.labels))
-
-    def update(self, metrics: MetricCollection, step: Step) -> None:
-        """Count one batch."""
-        metrics.update(step.outputs, step.targets)
-
     @torch.inference_mode()
     def predict(self, model: PerceiverIO, inputs: Sequence[Any], *, top_k: int = 5) -> list[Result]:
         """Classify texts.
@@ -124,12 +85,7 @@ class TextClassification(Task[TextClassificationSettings]):
         for i, text in enumerate(inputs):
             if not text:
                 raise ValueError(f"text {i} is empty; text-classification needs at least one character")
-        results: list[Result] = []
-        for chunk in batches_of(inputs, 32):
-            batch = self.collate([self.prepare({"text": text}) for text in chunk])
-            logits = first_answers(model(to_device(batch, model)))
-            results += present_classes(logits, self.labels, top_k)
-        return results
+        return super().predict(model, inputs, top_k=top_k)
 
     def picture(self, value: Any, result: Result) -> Image.Image:
         """Draw the text beside its scores."""

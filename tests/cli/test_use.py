@@ -51,6 +51,15 @@ def test_evaluate_takes_splits_columns_and_whole_files(cli, trained: Path, tmp_p
         cli("evaluate", trained, "--data", tmp_path / "other.csv", *columns, "--all", "--json").stdout
     )
     assert (held_out["examples"], everything["examples"]) == (2, 10)
+    words = cli("evaluate", trained, "--data", tmp_path / "other.csv", *columns).stdout
+    assert "--all scores every example" in words
+    assert "--all" not in cli("evaluate", trained, "--data", tmp_path / "other.csv", *columns, "--all").stdout
+    (tmp_path / "both").mkdir()
+    for name, count in (("train", 6), ("test", 3)):
+        write_csv(tmp_path / "both" / f"{name}.csv", ("text", "label"), [("good", "fine"), ("bad", "poor")] * count)
+    for options, count in (((), 6), (("--split", "train"), 12), (("--all",), 18)):
+        report = json.loads(cli("evaluate", trained, "--data", tmp_path / "both", *options, "--json").stdout)
+        assert report["examples"] == count
     result = cli("evaluate", trained, "--data", tmp_path, "--split", "summer")
     assert result.exit_code == 2
 

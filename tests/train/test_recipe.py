@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def test_a_recipe_is_run(tmp_path: Path) -> None:
     assert run.task.settings.augment.mixup == 0.2
     assert run.task.labels == tuple("0123456789")
     assert len(run.model.encoder.latents) == 4
-    again = prepare_run(recipe)
+    again = prepare_run(replace(recipe, data=DataConfig(source="elsewhere")), run.splits)
+    assert again.splits is run.splits
     assert torch.equal(again.model.encoder.latents, run.model.encoder.latents)
     result = run.trainer(tmp_path, show_progress=False).run()
     assert result.steps == 2

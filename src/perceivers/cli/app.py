@@ -82,7 +82,7 @@ def evaluate(
     model: Model,
     data: Annotated[str, typer.Option(metavar="SOURCE", help="Where the data comes from.", show_default=False)],
     data_subset: Annotated[str | None, typer.Option(help="Subset of the data set.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split to score on; its evaluation split when not given.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split to score on; the evaluation split when not given.")] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Score every example, for data that the model was not trained on.")
     ] = False,

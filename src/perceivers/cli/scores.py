@@ -47,4 +47,6 @@ def evaluate_model(
         )
         return
     show.out().print(f"data    {splits.description}; scored on {len(rows):,}", markup=False)
+    if splits.held_out and not everything:
+        show.out().print("        the part that a training run holds out; --all scores every example", markup=False)
     show.score_table(metrics, task.score)

@@ -77,12 +77,14 @@ class Splits:
         eval: Evaluation split.
         labels: Label names in the order of the ids, when there are labels.
         description: Source and sizes, in words.
+        held_out: Whether the evaluation split was cut off a source without splits.
     """
 
     train: Dataset
     eval: Dataset
     labels: tuple[str, ...] | None
     description: str
+    held_out: bool = False
 
 
 def load_data(config: DataConfig, roles: Sequence[str], labels: Sequence[str] | None = None) -> Splits:
@@ -113,11 +115,12 @@ def _load(config: DataConfig, roles: Sequence[str], labels: Sequence[str] | None
         if len(names) < 2:
             raise DataError(f"{config.source}: classification needs at least 2 labels, found {list(names)}")
         parts = {name: _encode_labels(part, names, f"{config.source} [{name}]") for name, part in parts.items()}
+    held_out = "eval" not in parts or Path(config.source).is_file()
     if "eval" not in parts:
         parts = _hold_out(parts["train"], config)
-    train, held_out = (_limited(parts[name].remove_columns(ORIGIN), config) for name in ("train", "eval"))
-    words = f"{config.source}: {len(train):,} training and {len(held_out):,} evaluation examples"
-    return Splits(train, held_out, names, words + (f", {len(names)} labels" if names else ""))
+    train, evaluation = (_limited(parts[name].remove_columns(ORIGIN), config) for name in ("train", "eval"))
+    words = f"{config.source}: {len(train):,} training and {len(evaluation):,} evaluation examples"
+    return Splits(train, evaluation, names, words + (f", {len(names)} labels" if names else ""), held_out)
 
 
 @contextmanager
@@ -213,12 +216,12 @@ def _split(parts: DatasetDict, config: DataConfig) -> dict[str, Dataset]:
     train_name = _choose(parts, config.train_split, _TRAIN_NAMES, config.source)
     if train_name is None:
         train_name = str(next(iter(parts)))
-    others = {str(name): part for name, part in parts.items() if name != train_name}
-    eval_name = _choose(others, config.eval_split, _EVAL_NAMES, config.source)
-    train = parts[train_name]
-    if eval_name is not None:
-        return {"train": train, "eval": others[eval_name]}
-    return {"train": train}
+    # A split that is named may be the training split itself: a score on it is then what is wanted.
+    others = [str(name) for name in parts if name != train_name or name == config.eval_split]
+    eval_name = _choose({name: parts[name] for name in others}, config.eval_split, _EVAL_NAMES, config.source)
+    if eval_name is None:
+        return {"train": parts[train_name]}
+    return {"train": parts[train_name], "eval": parts[eval_name]}
 
 
 def _hold_out(train: Dataset, config: DataConfig) -> dict[str, Dataset]:

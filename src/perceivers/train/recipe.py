@@ -141,8 +141,12 @@ def recipe_text(recipe: Recipe) -> str:
     return yaml.safe_dump(to_json(recipe), sort_keys=False, allow_unicode=True)
 
 
-def prepare_run(recipe: Recipe) -> Run:
+def prepare_run(recipe: Recipe, splits: Splits | None = None) -> Run:
     """Load and check the data, fit the task and make the model.
+
+    Args:
+        recipe: The run.
+        splits: The data, when it is loaded already; `None` loads what the recipe names.
 
     Raises:
         ValueError: The task, model or data is unknown, or they do not fit together.
@@ -151,7 +155,7 @@ def prepare_run(recipe: Recipe) -> Run:
     source = recipe.model or task_class.default_model
     base, trained = _base_config(source)
     config = override(base, recipe.overrides)
-    splits = load_data(recipe.data, task_class.roles)
+    splits = splits or load_data(recipe.data, task_class.roles)
     task = task_class.fit(config, splits.labels, _nested(recipe.settings))
     model = seeded_model(task.config, recipe.train.seed)
     if trained is not None:

@@ -23,6 +23,7 @@ def test_round_trip() -> None:
         ("patience", 0),
         ("epochs", 0.0),
         ("num_workers", -1),
+        ("num_threads", 0),
         ("ema_decay", 1.0),
         ("max_grad_norm", 0.0),
     ],

@@ -349,6 +349,18 @@ def test_preparing_in_other_processes_changes_nothing(tmp_path: Path) -> None:
     assert_same_weights(weights(there.averaged), weights(here.averaged))
 
 
+@pytest.mark.parametrize("count", [1, 3, None])
+def test_threads_are_set_for_the_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int | None) -> None:
+    trainer = tiny_trainer(tmp_path, changed(num_threads=count))
+    seen: list[int] = []
+    step = trainer.task.step
+    monkeypatch.setattr(trainer.task, "step", lambda *args: (seen.append(torch.get_num_threads()), step(*args))[1])
+    before = torch.get_num_threads()
+    trainer.run()
+    assert set(seen) == {count or before}
+    assert torch.get_num_threads() == before
+
+
 def test_epochs_are_counted_in_steps(tmp_path: Path) -> None:
     # 24 examples in batches of 8: three steps a pass.
     config = TrainConfig(epochs=1.5, batch_size=8, tracker=None)

@@ -3,8 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from perceivers.processing.image import read_image
 from perceivers.tasks import Result
 from perceivers.tasks.pipeline import Pipeline, pipeline
 from perceivers.train.recipe import Recipe, Run, load_recipe, prepare_run, recipe_text
+from perceivers.train.threads import compute_threads
 
 NUM_SAMPLES = 12
 # Digits whose shapes differ, so that it shows what all maps have in common.
@@ -44,7 +44,7 @@ def run_demo(output: Path, quick: bool = False) -> None:
     run = prepare_run(recipe)
     show.out().print(f"data    {run.splits.description}", markup=False)
     show.out().print(f"folder  {output}", markup=False)
-    with _one_thread():
+    with compute_threads(recipe.train.num_threads):
         findings = _find(recipe, run, output, quick)
     _print_scores(findings)
     _print_samples(findings)
@@ -54,17 +54,6 @@ def run_demo(output: Path, quick: bool = False) -> None:
     write_whole(output / "report.html", page)
     write_whole(output / "metrics.json", json.dumps(_metrics(findings), indent=2) + "\n")
     show.out().print(f"report  {output / 'report.html'}", markup=False)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute on one thread: this model is so small that threads mostly wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def fit_baseline(

@@ -53,6 +53,10 @@ Seed = Annotated[int | None, typer.Option(min=0, help="Seed of weights, order an
 Precision = Annotated[
     str | None, typer.Option(metavar="no|bf16|fp16", help="Number format.", rich_help_panel=_TRAINING)
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="CPU threads; 1 is fastest for small models and on busy machines.", rich_help_panel=_RUN),
+]
 Tracker = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Where curves go: none, tensorboard, wandb, trackio.", rich_help_panel=_RUN),
@@ -90,6 +94,7 @@ def train(
     resume: Resume = False,
     overwrite: Overwrite = False,
     tracker: Tracker = None,
+    threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a model on a task, from your own data or from a recipe."""
@@ -113,6 +118,7 @@ def train(
         "train.seed": seed,
         "train.mixed_precision": mixed_precision,
         "train.tracker": tracker,
+        "train.num_threads": threads,
     }
     changes = {path: value for path, value in options.items() if value is not None}
     if epochs is not None and max_steps is None:

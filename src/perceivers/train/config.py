@@ -69,6 +69,8 @@ class TrainConfig:
         tracker: Where curves go: "tensorboard", "wandb", "trackio" or another that Accelerate knows;
             `None` for nowhere.
         num_workers: Processes that prepare data; 0 prepares in the main one.
+        num_threads: CPU threads that compute; `None` leaves PyTorch's choice. Small models, and machines that
+            have other work, are fastest with 1.
         optimizer: The optimiser.
         schedule: The learning-rate schedule.
     """
@@ -88,12 +90,13 @@ class TrainConfig:
     select: Literal["last", "best"] = "last"
     tracker: str | None = "tensorboard"
     num_workers: int = 0
+    num_threads: int | None = None
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self) -> None:
         counts = ("batch_size", "accumulation", "keep_checkpoints", "max_steps", "eval_every", "checkpoint_every")
-        for name in (*counts, "patience"):
+        for name in (*counts, "patience", "num_threads"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} ({value}) must be at least 1")

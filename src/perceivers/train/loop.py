@@ -28,6 +28,7 @@ from perceivers.train.config import TrainConfig
 from perceivers.train.evaluate import evaluate
 from perceivers.train.optim import make_optimizer, make_schedule
 from perceivers.train.progress import RunProgress
+from perceivers.train.threads import compute_threads
 
 HISTORY_FILE = "history.jsonl"
 METRICS_FILE = "metrics.json"
@@ -159,6 +160,15 @@ class Trainer:
         Raises:
             ValueError: The loss or its gradient is not finite, or the checkpoint is of another run.
         """
+        with compute_threads(self.config.num_threads):
+            return self._run(resume)
+
+    @property
+    def averaged(self) -> PerceiverIO:
+        """The weights that are evaluated and saved: the moving average when there is one."""
+        return self.bare if self.ema is None else cast(PerceiverIO, self.ema.module)
+
+    def _run(self, resume: bool) -> RunResult:
         # Accelerate keeps this for the whole process, too; another trainer may have been made since.
         self.accelerator.gradient_accumulation_steps = self.config.accumulation
         # Each process draws its own random changes.
@@ -194,11 +204,6 @@ class Trainer:
                 if stopped:
                     break
         return self._finish(stopped)
-
-    @property
-    def averaged(self) -> PerceiverIO:
-        """The weights that are evaluated and saved: the moving average when there is one."""
-        return self.bare if self.ema is None else cast(PerceiverIO, self.ema.module)
 
     def _train_on(self, batch: dict[str, Tensor]) -> float:
         """Take one micro-batch; the weights move when enough have been accumulated."""

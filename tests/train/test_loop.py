@@ -163,13 +163,15 @@ def test_the_average_of_batch_norm_keeps_its_count(tmp_path: Path) -> None:
     changes = {**TINY, **queries, **{f"inputs.{name}": value for name, value in config.items()}}
     model_config = override(ZOO["image-conv"].config, changes)
     task = ImageClassification.fit(model_config, ("dark", "grey", "bright"), {})
-    model = seeded_model(task.config, 0)
     rows = image_rows(16)
-    trainer = Trainer(task, model, rows, rows, changed(ema_decay=0.5), tmp_path, show_progress=False)
-    trainer.run()
-    saved = own_tensors(load_folder(tmp_path)[0])
-    assert int(saved["inputs.conv.norms.0.count"]) == 4
-    assert not torch.equal(saved["inputs.conv.norms.0.mean"], own_tensors(model)["inputs.conv.norms.0.mean"])
+    saved = {}
+    for decay in (0.5, None):
+        folder = tmp_path / str(decay)
+        model = seeded_model(task.config, 0)
+        Trainer(task, model, rows, rows, changed(ema_decay=decay), folder, show_progress=False).run()
+        saved[decay] = own_tensors(load_folder(folder)[0])
+    assert int(saved[0.5]["inputs.conv.norms.0.count"]) == int(saved[None]["inputs.conv.norms.0.count"]) == 4
+    assert not torch.equal(saved[0.5]["inputs.conv.norms.0.mean"], saved[None]["inputs.conv.norms.0.mean"])
 
 
 def test_bf16_trains_and_saves_full_precision(tmp_path: Path) -> None:
@@ -221,10 +223,12 @@ def test_lower_is_better_for_some_tasks(tmp_path: Path, monkeypatch: pytest.Monk
     assert trainer.progress.waited == 0
 
 
-@pytest.mark.parametrize("select", ["best", "last"])
-def test_which_weights_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, select: str) -> None:
+@pytest.mark.parametrize(("select", "ema_decay"), [("best", None), ("last", None), ("best", 0.9), ("last", 0.9)])
+def test_which_weights_are_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, select: str, ema_decay: float | None
+) -> None:
     scripted(monkeypatch, [0.1, 0.8, 0.7, 0.6])
-    trainer = tiny_trainer(tmp_path, changed(max_steps=4, eval_every=1, select=select))
+    trainer = tiny_trainer(tmp_path, changed(max_steps=4, eval_every=1, select=select, ema_decay=ema_decay))
     seen: list[dict[str, Tensor]] = []
     judge = trainer._judge
 
@@ -236,7 +240,8 @@ def test_which_weights_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     trainer.run()
     saved, _ = load_folder(tmp_path)
     assert_same_weights(own_tensors(saved), seen[1 if select == "best" else 3])
-    assert_same_weights(own_tensors(trainer.averaged), seen[1 if select == "best" else 3])
+    assert_same_weights(own_tensors(trainer.averaged), own_tensors(saved))
+    assert_same_weights(own_tensors(trainer.bare), own_tensors(saved))
 
 
 def test_trackers_that_cannot_be_had_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

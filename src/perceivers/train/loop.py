@@ -92,7 +92,7 @@ class Trainer:
 
     Args:
         task: The task, fitted to the model's config.
-        model: The model; trained in place.
+        model: The model; trained in place. After `run` it holds the weights that were saved.
         train_rows: Training split.
         eval_rows: Evaluation split.
         config: How the run goes.
@@ -291,6 +291,8 @@ class Trainer:
             document = {**scores, "steps": progress.step, "seconds": round(progress.seconds, 1)}
             (self.folder / METRICS_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         self.accelerator.end_training()
+        if model is not self.bare:
+            self.bare.load_state_dict(model.state_dict())
         return RunResult(scores, progress.history, progress.step, progress.seconds, stopped)
 
     def _order_facts(self) -> dict[str, int]:

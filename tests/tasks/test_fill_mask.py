@@ -64,6 +64,21 @@ def test_nothing_hidden_gives_a_loss_of_zero() -> None:
     loss.backward()
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_a_share_of_training_texts_hides_single_bytes(share: float) -> None:
+    torch.manual_seed(0)
+    task = make(mask_probability=0.5, byte_share=share)
+    clean = collated(task, *["ab cd ef gh ij kl mn op"] * 2000)
+    spaces = clean["input_ids"][0] == task.tokenizer.encode(" ")[0]
+    hides_space = {}
+    for training in (True, False):
+        hidden = task.augment(clean, training=training)["input_ids"] == task.tokenizer.mask_id
+        hides_space[training] = float(hidden[:, spaces].any(dim=1).float().mean())
+    # With seven spaces, one text in 128 hides none of them.
+    assert hides_space[True] == pytest.approx(share * (1 - 0.5**7), abs=0.03)
+    assert hides_space[False] == 0
+
+
 def test_replacing_and_keeping_have_their_shares() -> None:
     torch.manual_seed(0)
     task = make(masking="bytes", mask_probability=0.5, replace_random=0.2, keep_same=0.3)
@@ -202,6 +217,7 @@ def test_texts_that_cannot_be_filled_are_refused() -> None:
     ("settings", "message"),
     [
         ({"mask_probability": 0.0}, r"mask_probability \(0.0\) must lie between 0 and 1"),
+        ({"byte_share": 1.5}, r"byte_share \(1.5\) must lie between 0 and 1"),
         ({"replace_random": 0.6, "keep_same": 0.5}, "must be shares of at most 1"),
         ({"replace_random": -0.1}, "must be shares of at most 1"),
         ({"train_stride": 0}, r"train_stride \(0\) must be at least 1"),

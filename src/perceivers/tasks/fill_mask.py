@@ -33,11 +33,15 @@ _IGNORE = -100
 class FillMaskSettings:
     """Settings of masked language modelling.
 
-    Evaluation shows the mask for every hidden byte, so its scores do not depend on `replace_random` and `keep_same`.
+    Evaluation hides what `masking` says and shows the mask for every hidden byte, so its scores do not depend on
+    `byte_share`, `replace_random` and `keep_same`.
 
     Args:
         masking: What is hidden: whole words, as in Perceiver IO's pre-training, or single bytes.
         mask_probability: Share of words or bytes that is hidden.
+        byte_share: Of the training texts, the share in which single bytes are hidden even though `masking` is
+            "words". What a hidden byte's neighbours say is found soon, and so is where they are: a model that
+            starts from nothing needs such texts to begin to learn.
         replace_random: Of the hidden bytes, the share shown as a random byte instead of the mask while training.
         keep_same: Of the hidden bytes, the share shown as it is while training.
         train_stride: Bytes from one training window to the next; evaluation uses windows side by side.
@@ -45,6 +49,7 @@ class FillMaskSettings:
 
     masking: Literal["words", "bytes"] = "words"
     mask_probability: float = 0.15
+    byte_share: float = 0.0
     replace_random: float = 0.0
     keep_same: float = 0.0
     train_stride: int | None = None
@@ -52,6 +57,8 @@ class FillMaskSettings:
     def __post_init__(self) -> None:
         if not 0 < self.mask_probability < 1:
             raise ValueError(f"mask_probability ({self.mask_probability}) must lie between 0 and 1")
+        if not 0 <= self.byte_share <= 1:
+            raise ValueError(f"byte_share ({self.byte_share}) must lie between 0 and 1")
         if self.replace_random < 0 or self.keep_same < 0 or self.replace_random + self.keep_same > 1:
             raise ValueError(
                 f"replace_random ({self.replace_random}) and keep_same ({self.keep_same}) must be shares of at most 1"
@@ -112,6 +119,9 @@ class FillMask(Task[FillMaskSettings]):
         ids, keep_mask = batch["input_ids"], batch["keep_mask"]
         if training:
             hidden = self._choose(ids, keep_mask, None)
+            if self.settings.byte_share:
+                by_byte = torch.rand(len(ids), 1) < self.settings.byte_share
+                hidden = torch.where(by_byte, random_mask(keep_mask, self.settings.mask_probability), hidden)
             shown = self._corrupt(ids, hidden)
         else:
             hidden = torch.stack([self._choose_always(a, b) for a, b in zip(ids, keep_mask, strict=True)])

@@ -1,9 +1,10 @@
 """Names to things: the table behind every `kind`, task, zoo entry and data source."""
 
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 Item = TypeVar("Item")
+Same = TypeVar("Same")
 
 
 class Registry(Generic[Item]):
@@ -30,9 +31,14 @@ class Registry(Generic[Item]):
         self._items[name] = item
         return item
 
-    def register(self, name: str) -> Callable[[Item], Item]:
-        """Return the decorator that enters the decorated thing under `name`."""
-        return lambda item: self.add(name, item)
+    def register(self, name: str) -> Callable[[Same], Same]:
+        """Return the decorator that enters the decorated thing under `name`, and leaves its type as it is."""
+
+        def enter(item: Same) -> Same:
+            self.add(name, cast(Item, item))
+            return item
+
+        return enter
 
     def __getitem__(self, name: str) -> Item:
         if name not in self._items:

@@ -55,20 +55,20 @@ ZOO.add(
         # occurs. One head, few layers, a latent for two bytes and positions as large as the embeddings find them
         # in hundreds of steps; four heads and six layers do not in thousands.
         config=PerceiverConfig(
-            inputs=_text_input(128, 96, embedding_init_scale=0.1, position_init_scale=0.1),
+            inputs=_text_input(128, 64, embedding_init_scale=0.1, position_init_scale=0.1),
             encoder=EncoderConfig(
                 num_latents=64,
-                latent_channels=192,
+                latent_channels=128,
                 num_blocks=1,
                 num_layers_per_block=2,
                 num_cross_heads=1,
                 num_self_heads=4,
                 self_widening_factor=2,
-                qk_channels=192,
-                v_channels=192,
+                qk_channels=128,
+                v_channels=128,
             ),
-            queries=TextQueryConfig(max_length=128, positions=LearnedPositionConfig(num_channels=96, init_scale=0.1)),
-            decoder=CrossAttentionDecoderConfig(num_heads=1, qk_channels=192, v_channels=192, widening_factor=2),
+            queries=TextQueryConfig(max_length=128, positions=LearnedPositionConfig(num_channels=64, init_scale=0.1)),
+            decoder=CrossAttentionDecoderConfig(num_heads=1, qk_channels=128, v_channels=128, widening_factor=2),
             outputs=TextOutputConfig(),
         ),
     ),

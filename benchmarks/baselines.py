@@ -1,0 +1,186 @@
+"""Score simple models on the splits that the recipes use: the baselines of the README.
+
+python benchmarks/baselines.py images path/to/eurosat
+python benchmarks/baselines.py texts path/to/sms_spam
+python benchmarks/baselines.py books path/to/text_lm
+"""
+
+import math
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from sklearn.pipeline import make_pipeline
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from perceivers.data import DataConfig, Splits, load_data
+from perceivers.processing.image import fit_image, read_image
+from perceivers.tasks import Rows
+from perceivers.tasks.augment import AugmentConfig, ImageAugmenter
+from perceivers.tasks.fill_mask import FillMask, FillMaskSettings
+from perceivers.train import load_recipe
+from perceivers.zoo import ZOO
+
+CONVNET_EPOCHS = 40
+
+
+def report(name: str, predictions: NDArray[np.int64], targets: NDArray[np.int64], seconds: float) -> None:
+    """Print accuracy and macro F1."""
+    accuracy, f1 = (predictions == targets).mean(), f1_score(targets, predictions, average="macro")
+    print(f"{name:45} accuracy {accuracy:.4f}  macro F1 {f1:.4f}  {seconds:.0f} s", flush=True)
+
+
+def column(part: Rows, role: str) -> list[Any]:
+    """Return one role of all rows."""
+    return [row[role] for row in part]
+
+
+def image_arrays(splits: Splits, size: int) -> list[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+    """Return images (T, size, size, 3) and label ids (T,) of the training and the evaluation split."""
+    return [
+        (
+            np.stack([fit_image(read_image(image), (size, size), 3) for image in column(part, "image")]),
+            np.array(column(part, "label")),
+        )
+        for part in (splits.train, splits.eval)
+    ]
+
+
+def image_baselines(source: str) -> None:
+    """Logistic regression on pixels, and a small convolutional network."""
+    splits = load_data(DataConfig(source=source), ("image", "label"))
+    print(splits.description)
+    for size in (16, 64):
+        (images, labels), (test_images, targets) = image_arrays(splits, size)
+        began = time.perf_counter()
+        model = LogisticRegression(max_iter=2000).fit(images.reshape(len(images), -1) / 255, labels)
+        predictions = model.predict(test_images.reshape(len(test_images), -1) / 255)
+        report(f"logistic regression on {size}x{size} pixels", predictions, targets, time.perf_counter() - began)
+    train, test = image_arrays(splits, 64)
+    began = time.perf_counter()
+    predictions, parameters = convnet(train, test[0], len(splits.labels or ()))
+    report(
+        f"convnet, {parameters:,} parameters, {CONVNET_EPOCHS} epochs",
+        predictions,
+        test[1],
+        time.perf_counter() - began,
+    )
+
+
+def convnet(
+    train: tuple[NDArray[np.uint8], NDArray[np.int64]], test_images: NDArray[np.uint8], num_classes: int
+) -> tuple[NDArray[np.int64], int]:
+    """Train a plain convolutional network with the random changes of the `eurosat` recipe.
+
+    Returns:
+        Its predictions for `test_images`, and its number of parameters.
+    """
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for channels_in, channels in ((3, 32), (32, 64), (64, 128), (128, 128)):
+        layers += [
+            nn.Conv2d(channels_in, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ]
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, num_classes))
+    images, labels = torch.from_numpy(train[0]), torch.from_numpy(train[1])
+    augment = ImageAugmenter(AugmentConfig(**load_recipe("eurosat").settings["augment"]), num_classes)
+    steps = CONVNET_EPOCHS * math.ceil(len(images) / 64)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
+
+    def prepared(batch: torch.Tensor) -> torch.Tensor:
+        values = batch.float() / 255 if batch.dtype == torch.uint8 else batch
+        return (values.permute(0, 3, 1, 2) - 0.5) / 0.25
+
+    for _ in range(CONVNET_EPOCHS):
+        for chosen in torch.randperm(len(images)).split(64):
+            batch = augment({"image": images[chosen], "label": labels[chosen]})
+            loss = functional.cross_entropy(model(prepared(batch["image"])), batch["label"], label_smoothing=0.1)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    model.eval()
+    with torch.inference_mode():
+        logits = torch.cat([model(prepared(part)) for part in torch.from_numpy(test_images).split(64)])
+    return logits.argmax(dim=1).numpy(), sum(parameter.numel() for parameter in model.parameters())
+
+
+def text_baselines(source: str) -> None:
+    """Logistic regression on TF-IDF of words and pairs of words, and the commonest label."""
+    splits = load_data(DataConfig(source=source), ("text", "label"))
+    print(splits.description)
+    labels, targets = np.array(column(splits.train, "label")), np.array(column(splits.eval, "label"))
+    report("the commonest label", np.full_like(targets, np.bincount(labels).argmax()), targets, 0)
+    began = time.perf_counter()
+    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2)), LogisticRegression(C=10, max_iter=2000))
+    model.fit(column(splits.train, "text"), labels)
+    predictions = model.predict(column(splits.eval, "text"))
+    report("TF-IDF + logistic regression", predictions, targets, time.perf_counter() - began)
+
+
+def book_baselines(source: str) -> None:
+    """Bytes guessed from counts, scored on the very bytes that evaluation hides."""
+    settings = load_recipe("books").settings
+    splits = load_data(DataConfig(source=source), ("text",))
+    print(splits.description)
+    task = FillMask(FillMaskSettings(**settings), ZOO["language-small"].config)
+    windows = task.dataset(splits.eval, training=False)
+    hidden: list[tuple[list[int], list[int]]] = []  # the ids of a window, and the hidden positions
+    for window in DataLoader(windows, batch_size=None):
+        batch = task.collate([window])
+        shown = task.augment(batch, training=False)["input_ids"]
+        hidden.append((batch["input_ids"][0].tolist(), (shown != batch["input_ids"])[0].nonzero().flatten().tolist()))
+    text = task.tokenizer.encode("\n".join(column(splits.train, "text"))).tolist()
+    space = set(task.tokenizer.encode(" \n\t\r").tolist())
+
+    def places(ids: list[int]) -> Iterator[tuple[int, int]]:
+        """Give each byte the length of its word and its place in it; white space gets (0, 0)."""
+        start = 0
+        for end in range(len(ids) + 1):
+            if end == len(ids) or ids[end] in space:
+                yield from ((end - start, place) for place in range(end - start))
+                if end < len(ids):
+                    yield 0, 0
+                start = end + 1
+
+    rules: dict[str, Callable[[list[int]], Iterable[object]]] = {
+        "how often a byte occurs outside white space": lambda ids: (byte in space for byte in ids),
+        "the same by length of word and place in it": places,
+    }
+    for name, contexts in rules.items():
+        counts: defaultdict[object, Counter[int]] = defaultdict(Counter)
+        for context, byte in zip(contexts(text), text, strict=True):
+            counts[context][byte] += 1
+        totals = {context: sum(counter.values()) for context, counter in counts.items()}
+        bits: list[float] = []
+        right: list[bool] = []
+        for ids, chosen in hidden:
+            by_place = list(contexts(ids))
+            for position in chosen:
+                context = by_place[position]
+                counter = counts.get(context, Counter())
+                # One extra count for each of 256 bytes, so that none is impossible.
+                bits.append(-math.log2((counter[ids[position]] + 1) / (totals.get(context, 0) + 256)))
+                right.append(bool(counter) and counter.most_common(1)[0][0] == ids[position])
+        print(f"{name:45} {np.mean(bits):.3f} bits a byte  accuracy {np.mean(right):.4f}  {len(bits):,} bytes")
+
+
+if __name__ == "__main__":
+    kinds = {"images": image_baselines, "texts": text_baselines, "books": book_baselines}
+    if len(sys.argv) != 3 or sys.argv[1] not in kinds:
+        sys.exit(f"usage: python {sys.argv[0]} {{{'|'.join(kinds)}}} path/to/data")
+    kinds[sys.argv[1]](sys.argv[2])

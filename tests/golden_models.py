@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,27 @@ import numpy as np
 import torch
 
 from perceivers.adapters import InputConfig
-from perceivers.adapters.image import Conv1x1InputConfig, ConvInputConfig, PatchInputConfig, PixelInputConfig
-from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig
+from perceivers.adapters.audio import AudioInputConfig, AudioOutputConfig
+from perceivers.adapters.flow import FlowInputConfig, FlowOutputConfig, TokenQueryConfig
+from perceivers.adapters.image import (
+    Conv1x1InputConfig,
+    ConvInputConfig,
+    GridQueryConfig,
+    PatchInputConfig,
+    PixelInputConfig,
+    PixelOutputConfig,
+)
+from perceivers.adapters.label import LabelInputConfig, LabelOutputConfig, LearnedQueryConfig
+from perceivers.adapters.multimodal import MultimodalInputConfig, MultimodalOutputConfig, MultimodalQueryConfig
 from perceivers.adapters.text import TextInputConfig, TextOutputConfig, TextQueryConfig
+from perceivers.adapters.video import VideoInputConfig
 from perceivers.model import CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig
 from perceivers.nn.positions import FourierPositionConfig, LearnedPositionConfig, PositionConfig, PositionedConfig
 
 Json = dict[str, Any]
+
+# Ours and the original's names.
+_MODALITIES = {"audio": "audio", "video": "image", "label": "label"}
 
 GOLDENS = Path(__file__).parent / "goldens"
 # Full-size files are too large for the repository; where they exist, they lie beside it.
@@ -138,18 +153,29 @@ def make_input(spec: Json) -> np.ndarray:
         row[0, : len(ids)] = ids if kind == "text_tokens" else 1
         more = [make_input({"kind": kind, "length": spec["length"], **extra}) for extra in spec.get("extra_rows", [])]
         return np.concatenate([row, *more])
+    if kind == "arange":
+        return np.arange(spec["start"], spec["stop"], dtype=np.int32)
+    if kind == "indices":
+        return np.array(spec["values"], dtype=np.int32)
     generator = np.random.Generator(np.random.PCG64(spec["seed"]))
     shape = tuple(spec["shape"])
     if kind == "normal":
         return generator.standard_normal(shape, dtype=np.float32)
     if kind == "uniform01":
         return generator.random(shape, dtype=np.float32)
+    if kind == "uniform11":
+        return generator.random(shape, dtype=np.float32) * 2 - 1
     raise KeyError(kind)
 
 
 def batch_of(golden: Golden, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """Return the golden's inputs as one of our batches."""
     inputs = golden.inputs()
+    if golden.recipe["family"] == "flow":
+        return {"frames": torch.from_numpy(inputs["images"]).to(dtype)}
+    if golden.recipe["family"] == "video":
+        video, audio = (torch.from_numpy(inputs[name]).to(dtype) for name in ("images", "audio"))
+        return {"video": video, "audio": audio[..., 0]}
     if "images" in inputs:
         return {"image": torch.from_numpy(inputs["images"]).to(dtype)}
     return {
@@ -158,11 +184,35 @@ def batch_of(golden: Golden, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     }
 
 
+def where_of(golden: Golden) -> dict[str, torch.Tensor] | None:
+    """Return which outputs the golden asks for; `None` asks for all."""
+    if golden.recipe["family"] != "video":
+        return None
+    inputs = golden.inputs()
+    names = {"audio": "subsampled_audio", "video": "subsampled_image"}
+    return {**{ours: torch.from_numpy(inputs[name]).long() for ours, name in names.items()}, "label": torch.tensor([0])}
+
+
+def outputs_of(answers: Any) -> dict[str, torch.Tensor]:
+    """Return what a model answered to `where_of` under the golden's keys and in its form."""
+    if isinstance(answers, torch.Tensor):
+        return {"out/output": answers}
+    return {
+        "out/audio": answers["audio"].flatten(1),
+        "out/image": answers["video"],
+        "out/label": answers["label"][:, 0],
+    }
+
+
 def config_of(recipe: Json) -> PerceiverConfig:
-    """Return our config for a golden of the text or image family."""
+    """Return our config for a golden."""
     config = recipe["config"]
     if recipe["family"] == "mlm":
         return _text(config)
+    if recipe["family"] == "flow":
+        return _flow(config)
+    if recipe["family"] == "video":
+        return _video(config, tuple(recipe["inputs"][0]["shape"][2:4]))
     image_size = tuple(recipe["inputs"][0]["shape"][1:3])
     return _image(config, image_size)
 
@@ -191,6 +241,74 @@ def _image(config: Json, image_size: tuple[int, int]) -> PerceiverConfig:
         queries=LearnedQueryConfig(num_channels=decoder["query_channels"]),
         decoder=_decoder(decoder),
         outputs=LabelOutputConfig(num_classes=config["num_classes"]),
+    )
+
+
+def _flow(config: Json) -> PerceiverConfig:
+    positions = FourierPositionConfig(num_bands=config["num_bands"], max_resolution=tuple(config["max_resolution"]))
+    return PerceiverConfig(
+        inputs=FlowInputConfig(
+            image_size=tuple(config["train_size"]),
+            num_channels=config["num_channels"],
+            # The golden's frames lie in [-1, 1] already.
+            mean=(0.0,),
+            std=(1.0,),
+            positioned=PositionedConfig(positions=positions),
+        ),
+        encoder=_encoder(config["encoder"]),
+        queries=TokenQueryConfig(),
+        decoder=_decoder({"use_query_residual": False, **config["decoder"]}),
+        outputs=FlowOutputConfig(scale=config["flow_scale_factor"] / config["rescale_factor"]),
+    )
+
+
+def _video(config: Json, image_size: tuple[int, int]) -> PerceiverConfig:
+    frames, samples, per_patch = config["num_frames"], config["audio_samples"], config["samples_per_patch"]
+
+    def image(endpoint: bool) -> FourierPositionConfig:
+        resolution = tuple(config["image_res"])
+        return FourierPositionConfig(num_bands=config["image_bands"], max_resolution=resolution, endpoint=endpoint)
+
+    def audio(endpoint: bool) -> FourierPositionConfig:
+        return FourierPositionConfig(num_bands=config["audio_bands"], max_resolution=(samples,), endpoint=endpoint)
+
+    return PerceiverConfig(
+        inputs=MultimodalInputConfig(
+            inputs={
+                "audio": AudioInputConfig(
+                    num_samples=samples, samples_per_patch=per_patch, positioned=PositionedConfig(positions=audio(True))
+                ),
+                "video": VideoInputConfig(
+                    num_frames=frames,
+                    image_size=image_size,
+                    patch_size=config["spatial_downsample"],
+                    num_block_frames=config["temporal_downsample"],
+                    positioned=PositionedConfig(positions=image(True)),
+                ),
+                "label": LabelInputConfig(num_classes=config["num_classes"]),
+            },
+            mask_probabilities={ours: config["mask_probs"][theirs] for ours, theirs in _MODALITIES.items()},
+            min_padding=config["min_padding_size"],
+        ),
+        encoder=_encoder(config["encoder"]),
+        queries=MultimodalQueryConfig(
+            queries={
+                "audio": GridQueryConfig(grid_shape=(samples // per_patch,), positions=audio(False)),
+                "video": GridQueryConfig(grid_shape=(frames, *image_size), positions=image(False)),
+                "label": LearnedQueryConfig(num_channels=config["label_query_channels"]),
+            },
+            min_padding=config["decoder_min_padding_size"],
+        ),
+        decoder=replace(
+            _decoder({"use_query_residual": False, **config["decoder"]}), final_channels=config["output_num_channels"]
+        ),
+        outputs=MultimodalOutputConfig(
+            outputs={
+                "audio": AudioOutputConfig(samples_per_patch=per_patch),
+                "video": PixelOutputConfig(),
+                "label": LabelOutputConfig(num_classes=config["num_classes"]),
+            }
+        ),
     )
 
 

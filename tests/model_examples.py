@@ -101,6 +101,12 @@ def fields_of(config: Any, prefix: str) -> Iterator[tuple[str, list[Any]]]:
         value, path = getattr(config, field.name), f"{prefix}.{field.name}"
         if dataclasses.is_dataclass(value):
             yield from fields_of(value, path)
+        elif isinstance(value, Mapping):
+            for key, item in value.items():
+                if dataclasses.is_dataclass(item):
+                    yield from fields_of(item, f"{path}.{key}")
+                else:
+                    yield f"{path}.{key}", other_values(type(item), item)
         else:
             yield path, other_values(hints[field.name], value)
 

@@ -36,7 +36,7 @@ def test_the_story(config: PerceiverConfig) -> None:
     tokens = model.inputs(batch)
     latents = model.encoder.process(model.encoder.read(tokens), tokens)
     queries = model.queries(tokens)
-    rows = model.outputs(model.decoder(queries, latents))
+    rows = model.outputs(model.decoder(queries, latents), queries)
     expected = model.outputs.arrange(rows, model.queries.output_grid(tokens))
     torch.testing.assert_close(model(batch), expected, rtol=0, atol=0)
     torch.testing.assert_close(model.process(model.read(batch)).values, latents, rtol=0, atol=0)

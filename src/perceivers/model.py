@@ -321,7 +321,7 @@ class PerceiverIO(nn.Module):
 
     def _ask(self, latents: Latents, where: Any) -> Any:
         queries = self.queries(latents.tokens, where)  # (B, O, F)
-        return self.outputs(self.decoder(queries, latents.values), where)
+        return self.outputs(self.decoder(queries, latents.values), queries)
 
 
 def _layer(config: EncoderConfig | CrossAttentionDecoderConfig, num_heads: int, widening_factor: int) -> LayerConfig:

@@ -20,7 +20,7 @@ from model_examples import (
     seeded,
 )
 from perceivers.adapters import InputConfig, OutputConfig, QueryConfig
-from perceivers.adapters.base import InputAdapter
+from perceivers.adapters.base import InputAdapter, grid_size
 from perceivers.adapters.label import NoQueryConfig
 from perceivers.config import from_json, to_json
 from perceivers.model import AverageDecoderConfig, DecoderConfig, PerceiverConfig
@@ -70,7 +70,7 @@ def test_queries_and_answers_have_the_promised_shape(config: PerceiverConfig) ->
     model = seeded(config).eval()
     tokens = model.inputs(example_batch(model))
     queries = model.queries(tokens)
-    count = torch.Size(model.queries.output_grid(tokens)).numel()
+    count = grid_size(model.queries.output_grid(tokens))
     assert queries.values.shape == (2, count, model.queries.num_channels)
     assert queries.keep_mask is None or queries.keep_mask.shape == (2, count)
     answers = model.decoder(queries, torch.randn(2, ENCODER.num_latents, ENCODER.latent_channels))

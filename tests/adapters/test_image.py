@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from golden_models import primitive
+from perceivers.adapters import Queries
 from perceivers.adapters.image import (
     Conv1x1InputConfig,
     ConvInputConfig,
@@ -150,7 +151,7 @@ def test_grid_queries_and_pixel_output() -> None:
     with pytest.raises(ValueError, match="where asks for output -1; outputs run from 0 to 11"):
         queries(tokens, torch.tensor([-1]))
     output = PixelOutputConfig(num_channels=2).build(5, inputs)
-    rows = output(torch.randn(2, 12, 5))
+    rows = output(torch.randn(2, 12, 5), Queries(torch.empty(2, 12, 5)))
     arranged = output.arrange(rows, (3, 4))
     assert arranged.shape == (2, 3, 4, 2)
     torch.testing.assert_close(arranged[:, 1, 2], rows[:, 6])

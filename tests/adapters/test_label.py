@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from perceivers.adapters import Tokens
+from perceivers.adapters import Queries, Tokens
 from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig, NoQueryConfig
 from perceivers.adapters.text import TextInputConfig
+
+ONE = Queries(torch.empty(2, 1, 8))
 
 
 def tokens(batch_size: int) -> Tokens:
@@ -37,13 +39,13 @@ def test_no_query_has_no_width() -> None:
 
 def test_single_labels_lose_their_query_axis() -> None:
     output = LabelOutputConfig(num_classes=5).build(8, TextInputConfig.example().build())
-    rows = output(torch.randn(2, 1, 8))
+    rows = output(torch.randn(2, 1, 8), ONE)
     assert rows.shape == (2, 1, 5)
     assert output.arrange(rows, (1,)).shape == (2, 5)
-    several = output(torch.randn(2, 3, 8))
+    several = output(torch.randn(2, 3, 8), Queries(torch.empty(2, 3, 8)))
     assert output.arrange(several, (3,)).shape == (2, 3, 5)
 
 
 def test_scores_may_start_from_zero() -> None:
     output = LabelOutputConfig(num_classes=5, zero_init=True).build(8, TextInputConfig.example().build())
-    assert (output(torch.randn(2, 1, 8)) == 0).all()
+    assert (output(torch.randn(2, 1, 8), ONE) == 0).all()

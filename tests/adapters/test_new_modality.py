@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from perceivers.adapters import Batch, InputAdapter, InputConfig, OutputAdapter, OutputConfig, Tokens
+from perceivers.adapters import Batch, InputAdapter, InputConfig, OutputAdapter, OutputConfig, Queries, Tokens
 from perceivers.adapters.image import GridQueryConfig
 from perceivers.config import from_json, to_json
 from perceivers.model import CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig, PerceiverIO
@@ -75,7 +75,7 @@ class ForecastOutput(OutputAdapter):
         self.mean = nn.Linear(num_channels, 1)
         self.deviation = nn.Linear(num_channels, 1)
 
-    def forward(self, decoded: Float[Tensor, "B O F"], where: Any = None) -> dict[str, Tensor]:
+    def forward(self, decoded: Float[Tensor, "B O F"], queries: Queries) -> dict[str, Tensor]:
         return {"mean": self.mean(decoded)[..., 0], "deviation": self.deviation(decoded)[..., 0].exp()}
 
     def join(self, pieces: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from perceivers.adapters import Queries
 from perceivers.adapters.label import LearnedQueryConfig
 from perceivers.adapters.text import NUM_BYTES_AND_SPECIALS, TextInputConfig, TextOutputConfig, TextQueryConfig
 from perceivers.nn import FourierPositionConfig, LearnedPositionConfig
@@ -75,7 +76,7 @@ def test_output_shares_the_embedding() -> None:
     inputs = text_input().build()
     output = TextOutputConfig().build(8, inputs)
     decoded = torch.randn(2, 3, 8)
-    torch.testing.assert_close(output(decoded), decoded @ inputs.embedding.weight.T + output.bias)
+    torch.testing.assert_close(output(decoded, Queries(decoded)), decoded @ inputs.embedding.weight.T + output.bias)
     assert output.embedding is inputs.embedding
     with pytest.raises(ValueError, match=r"decoded channels \(7\) must equal the embedding's \(8\)"):
         TextOutputConfig().build(7, inputs)

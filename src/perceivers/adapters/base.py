@@ -7,6 +7,7 @@ Each part is a frozen config (a `Variant`, so that it registers itself by being 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from perceivers.config import Variant
 
 Batch = Mapping[str, Any]
+# The grid of one modality's outputs, e.g. (height, width), or the grid of each of several modalities.
+Grid = tuple[int, ...] | Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -42,16 +45,24 @@ class Queries:
     Args:
         values: One row a wanted output, (B, O, F).
         keep_mask: (B, O), `False` rows read nothing; `None` keeps everything.
+        counts: How many rows ask for each modality, in their order, when there are several.
     """
 
     values: Float[Tensor, "B O F"]
     keep_mask: Bool[Tensor, "B O"] | None = None
+    counts: Mapping[str, int] | None = None
 
 
 class InputAdapter(nn.Module, ABC):
-    """Input side: raw batch -> `Tokens`. `num_channels` is the width C of the tokens."""
+    """Input side: raw batch -> `Tokens`.
+
+    `num_channels` is the width C of the tokens, `entries` the entries of the batch that are read, `grid_shape`
+    the grid of tokens that it is laid out for; the last two let a multimodal input do without a modality.
+    """
 
     num_channels: int
+    entries: tuple[str, ...] = ()
+    grid_shape: tuple[int, ...] | None = None
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tokens:
@@ -91,13 +102,13 @@ class QueryAdapter(nn.Module, ABC):
         """
 
     @abstractmethod
-    def output_grid(self, tokens: Tokens) -> tuple[int, ...]:
+    def output_grid(self, tokens: Tokens) -> Grid:
         """Return the grid that all outputs together form; its product is their number O."""
 
     def split(self, tokens: Tokens, where: Any, chunk_size: int) -> Iterator[Any]:
         """Yield `where`, or all outputs, in pieces of at most `chunk_size`."""
         if where is None:
-            count = int(torch.Size(self.output_grid(tokens)).numel())
+            count = grid_size(self.output_grid(tokens))
             where = torch.arange(count, device=tokens.values.device)
         yield from where.split(chunk_size, dim=-1)
 
@@ -125,14 +136,14 @@ class OutputAdapter(nn.Module, ABC):
     """Output side: decoded rows -> this modality's outputs, each row on its own."""
 
     @abstractmethod
-    def forward(self, decoded: Float[Tensor, "B O F"], where: Any = None) -> Any:
-        """Turn decoded rows into outputs; `where` says which they are, as it was given to the queries."""
+    def forward(self, decoded: Float[Tensor, "B O F"], queries: Queries) -> Any:
+        """Turn decoded rows into outputs; `queries` is what they answer."""
 
     def join(self, pieces: list[Any]) -> Any:
         """Put together outputs that were asked for in pieces."""
         return torch.cat(pieces, dim=1)
 
-    def arrange(self, outputs: Any, grid: tuple[int, ...]) -> Any:
+    def arrange(self, outputs: Any, grid: Grid) -> Any:
         """Give the form of the modality to outputs that are complete, e.g. (B, H, W, E)."""
         return outputs
 
@@ -177,6 +188,32 @@ def batch_entry(batch: Batch, key: str) -> Any:
     return batch[key]
 
 
+def grid_size(grid: Grid) -> int:
+    """Return the number of cells."""
+    grids = grid.values() if isinstance(grid, Mapping) else (grid,)
+    return sum(prod(sides) for sides in grids)
+
+
+def as_values(pixels: Tensor, mean: Float[Tensor, "#C"], std: Float[Tensor, "#C"]) -> Float[Tensor, "..."]:
+    """Normalise pixels, `uint8` or values in [0, 1], channels last, in the dtype of `mean`."""
+    values = pixels.to(mean.dtype) / 255 if pixels.dtype == torch.uint8 else pixels.to(mean.dtype)
+    return (values - mean) / std
+
+
+def check_where(where: Int[Tensor, "K"] | Int[Tensor, "B K"], count: int, batch_size: int) -> None:
+    """Refuse indices that no output has.
+
+    Raises:
+        ValueError: An index is outside the `count` outputs, or `where` does not fit the batch.
+    """
+    if where.dim() == 2 and len(where) != batch_size:
+        raise ValueError(f"where has {len(where)} rows, but the batch has {batch_size}")
+    if not torch.compiler.is_compiling() and where.numel():
+        low, high = int(where.min()), int(where.max())
+        if low < 0 or high >= count:
+            raise ValueError(f"where asks for output {low if low < 0 else high}; outputs run from 0 to {count - 1}")
+
+
 def take_rows(
     rows: Float[Tensor, "O F"] | Float[Tensor, "B O F"], where: Int[Tensor, "K"] | Int[Tensor, "B K"], batch_size: int
 ) -> Float[Tensor, "B K F"]:
@@ -185,13 +222,7 @@ def take_rows(
     Raises:
         ValueError: An index is outside the rows, or `where` does not fit the batch.
     """
-    count = rows.shape[-2]
-    if where.dim() == 2 and len(where) != batch_size:
-        raise ValueError(f"where has {len(where)} rows, but the batch has {batch_size}")
-    if not torch.compiler.is_compiling() and where.numel():
-        low, high = int(where.min()), int(where.max())
-        if low < 0 or high >= count:
-            raise ValueError(f"where asks for output {low if low < 0 else high}; outputs run from 0 to {count - 1}")
+    check_where(where, rows.shape[-2], batch_size)
     if rows.dim() == 2:
         return rows[where].expand(batch_size, -1, -1)
     return torch.take_along_dim(rows, where.expand(batch_size, -1)[..., None], dim=1)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from perceivers.adapters.base import (
     Batch,
+    Grid,
     InputAdapter,
     InputConfig,
     OutputAdapter,
@@ -19,8 +20,10 @@ from perceivers.adapters.base import (
     QueryAdapter,
     QueryConfig,
     Tokens,
+    as_values,
     batch_entry,
-    take_rows,
+    check_where,
+    grid_size,
 )
 from perceivers.nn.convolution import ConvDownsample, space_to_depth
 from perceivers.nn.init import plain_linear
@@ -57,6 +60,7 @@ class ImageInput(InputAdapter):
     The features come from the subclass; normalising and positions are the same for all.
     """
 
+    entries = ("image",)
     mean: Tensor
     std: Tensor
 
@@ -65,6 +69,7 @@ class ImageInput(InputAdapter):
         self.config = config
         self.register_buffer("mean", torch.tensor(config.mean), persistent=False)
         self.register_buffer("std", torch.tensor(config.std), persistent=False)
+        self.grid_shape = grid_shape
         self.positioned = Positioned(config.positioned, feature_channels, grid_shape)
         self.num_channels = self.positioned.num_channels
 
@@ -83,7 +88,7 @@ class ImageInput(InputAdapter):
             raise ValueError(
                 f"image of shape {tuple(image.shape)} must be (B, H, W, {self.config.image_channels}), channels last"
             )
-        features = self.features(self._normalise(image))
+        features = self.features(as_values(image, self.mean, self.std))
         content = rearrange(features, "b h w c -> b (h w) c")
         grid_shape = (features.shape[1], features.shape[2])
         values = self.positioned(content, grid_shape, batch.get("coordinates"))
@@ -92,11 +97,6 @@ class ImageInput(InputAdapter):
     def example_batch(self, batch_size: int) -> dict[str, Any]:
         """Return random images."""
         return {"image": torch.rand(batch_size, *self.config.image_size, self.config.image_channels)}
-
-    def _normalise(self, image: Tensor) -> Tensor:
-        dtype = self.mean.dtype
-        values = image.to(dtype) / 255 if image.dtype == torch.uint8 else image.to(dtype)
-        return (values - self.mean) / self.std
 
 
 def _example_positions() -> PositionedConfig:
@@ -290,9 +290,13 @@ class GridQueries(QueryAdapter):
 
     def forward(self, tokens: Tokens, where: Any = None) -> Queries:
         """Return one query for each cell, or for those in `where`."""
-        rows = self.positions(self.grid_shape, tokens.values)
         batch_size = len(tokens.values)
-        return Queries(rows.expand(batch_size, -1, -1) if where is None else take_rows(rows, where, batch_size))
+        if where is None:
+            rows = self.positions(self.grid_shape, tokens.values)
+        else:
+            check_where(where, grid_size(self.grid_shape), batch_size)
+            rows = self.positions.cells(self.grid_shape, where, tokens.values)
+        return Queries(rows.expand(batch_size, -1, -1))
 
     def output_grid(self, tokens: Tokens) -> tuple[int, ...]:
         """Return the grid."""
@@ -326,10 +330,10 @@ class PixelOutput(OutputAdapter):
         super().__init__()
         self.linear = plain_linear(num_channels, config.num_channels)
 
-    def forward(self, decoded: Float[Tensor, "B O F"], where: Any = None) -> Float[Tensor, "B O E"]:
+    def forward(self, decoded: Float[Tensor, "B O F"], queries: Queries) -> Float[Tensor, "B O E"]:
         """Return one row of channels a cell."""
         return self.linear(decoded)
 
-    def arrange(self, outputs: Any, grid: tuple[int, ...]) -> Any:
+    def arrange(self, outputs: Any, grid: Grid) -> Any:
         """Return (B, *grid, E)."""
         return outputs.unflatten(1, grid)

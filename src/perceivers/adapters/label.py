@@ -1,4 +1,4 @@
-"""Labels: a few learned queries in, class scores out."""
+"""Labels: what is known of them in, a few learned queries, class scores out."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,18 +6,81 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from perceivers.adapters.base import (
+    Batch,
+    Grid,
     InputAdapter,
+    InputConfig,
     OutputAdapter,
     OutputConfig,
     Queries,
     QueryAdapter,
     QueryConfig,
     Tokens,
+    batch_entry,
     take_rows,
 )
 from perceivers.nn.init import plain_linear, truncated_normal_
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelInputConfig(InputConfig, kind="label"):
+    """A label as an input: one token, one channel a class.
+
+    Args:
+        num_classes: Number of classes.
+    """
+
+    num_classes: int
+
+    def build(self) -> "LabelInput":
+        """Make the module."""
+        return LabelInput(self)
+
+    @classmethod
+    def example(cls) -> "LabelInputConfig":
+        """Return a tiny config."""
+        return cls(num_classes=5)
+
+
+class LabelInput(InputAdapter):
+    """Reads `label`: class ids (B,), or probabilities (B, E)."""
+
+    entries = ("label",)
+    grid_shape = (1,)
+    like: Tensor
+
+    def __init__(self, config: LabelInputConfig) -> None:
+        super().__init__()
+        self.num_channels = config.num_classes
+        # Says in which dtype and on which device the model computes.
+        self.register_buffer("like", torch.zeros(()), persistent=False)
+
+    def forward(self, batch: Batch) -> Tokens:
+        """Return one token a label.
+
+        Raises:
+            ValueError: The label has another form, or an id is no class.
+        """
+        label = batch_entry(batch, "label")
+        if label.dim() == 1 and not label.is_floating_point():
+            if not torch.compiler.is_compiling() and len(label):
+                low, high = int(label.min()), int(label.max())
+                if low < 0 or high >= self.num_channels:
+                    raise ValueError(f"label {low if low < 0 else high} must lie between 0 and {self.num_channels - 1}")
+            label = functional.one_hot(label.long(), self.num_channels)
+        if label.dim() != 2 or label.shape[1] != self.num_channels:
+            raise ValueError(
+                f"label of shape {tuple(label.shape)} must be ids (B,) or probabilities (B, {self.num_channels})"
+            )
+        values = label.to(self.like)[:, None]
+        return Tokens(values, None, values, (1,))
+
+    def example_batch(self, batch_size: int) -> dict[str, Any]:
+        """Return random ids."""
+        return {"label": torch.randint(self.num_channels, (batch_size,))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +187,10 @@ class LabelOutput(OutputAdapter):
         super().__init__()
         self.linear = plain_linear(num_channels, config.num_classes, zeros=config.zero_init)
 
-    def forward(self, decoded: Float[Tensor, "B O F"], where: Any = None) -> Float[Tensor, "B O E"]:
+    def forward(self, decoded: Float[Tensor, "B O F"], queries: Queries) -> Float[Tensor, "B O E"]:
         """Return one row of logits a query."""
         return self.linear(decoded)
 
-    def arrange(self, outputs: Any, grid: tuple[int, ...]) -> Any:
+    def arrange(self, outputs: Any, grid: Grid) -> Any:
         """Return (B, E) for a single query, (B, O, E) for several."""
         return outputs[:, 0] if grid == (1,) else outputs

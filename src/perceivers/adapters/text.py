@@ -63,9 +63,12 @@ class TextInputConfig(InputConfig, kind="text"):
 class TextInput(InputAdapter):
     """Reads `input_ids` (B, M) and, when there, `keep_mask` (B, M)."""
 
+    entries = ("input_ids",)
+
     def __init__(self, config: TextInputConfig) -> None:
         super().__init__()
         self.max_length = config.max_length
+        self.grid_shape = (config.max_length,)
         self.embedding = nn.Embedding(config.vocab_size, config.num_channels)
         truncated_normal_(self.embedding.weight, config.embedding_init_scale)
         self.positioned = Positioned(config.positioned, config.num_channels, (config.max_length,))
@@ -192,6 +195,6 @@ class TextOutput(OutputAdapter):
         self.embedding = embedding
         self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
 
-    def forward(self, decoded: Float[Tensor, "B O F"], where: Any = None) -> Float[Tensor, "B O V"]:
+    def forward(self, decoded: Float[Tensor, "B O F"], queries: Queries) -> Float[Tensor, "B O V"]:
         """Return logits over ids."""
         return decoded @ self.embedding.weight.T + self.bias

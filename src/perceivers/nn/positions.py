@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,6 +19,7 @@ from perceivers.config import Variant
 from perceivers.nn.init import plain_linear, truncated_normal_
 
 GridShape = tuple[int, ...]
+_Key = tuple[GridShape, torch.dtype, torch.device]
 
 
 def grid_positions(grid_shape: GridShape, *, endpoint: bool = True) -> Float[Tensor, "M d"]:
@@ -78,6 +79,12 @@ class Positions(nn.Module, ABC):
     @abstractmethod
     def forward(self, grid_shape: GridShape, like: Tensor) -> Float[Tensor, "M P"]:
         """Return one row a cell, row-major, in the dtype and on the device of `like`."""
+
+    def cells(
+        self, grid_shape: GridShape, where: Int[Tensor, "K"] | Int[Tensor, "B K"], like: Tensor
+    ) -> Float[Tensor, "... P"]:
+        """Return the rows of chosen cells, by their row-major indices."""
+        return self.forward(grid_shape, like)[where]
 
     @abstractmethod
     def at(self, positions: Float[Tensor, "B M d"], like: Tensor) -> Float[Tensor, "B M P"]:
@@ -177,17 +184,53 @@ class FourierPositions(Positions):
             raise ValueError(f"max_resolution {self.max_resolution} must have one entry for each of {num_axes} axes")
         waves = config.num_bands * (1 if config.sine_only else 2)
         self.num_channels = num_axes * (waves + (1 if config.concat_positions else 0))
-        self._cache: dict[tuple[GridShape, torch.dtype, torch.device], Tensor] = {}
+        self._grids: dict[_Key, Tensor] = {}
+        self._axes: dict[_Key, list[tuple[Tensor, ...]]] = {}
 
     def forward(self, grid_shape: GridShape, like: Tensor) -> Float[Tensor, "M P"]:
         """Return one row a cell, row-major, in the dtype and on the device of `like`."""
         key = (tuple(grid_shape), like.dtype, like.device)
-        if key not in self._cache:
+        if key not in self._grids:
             # A tensor made in inference mode could not take part in training later.
             with torch.inference_mode(False):
-                grid = grid_positions(grid_shape, endpoint=self.config.endpoint)
-                self._cache[key] = self._features(grid).to(device=like.device, dtype=like.dtype)
-        return self._cache[key]
+                everywhere = torch.arange(prod(grid_shape), device=like.device)
+                self._grids[key] = self.cells(grid_shape, everywhere, like)
+        return self._grids[key]
+
+    def cells(
+        self, grid_shape: GridShape, where: Int[Tensor, "K"] | Int[Tensor, "B K"], like: Tensor
+    ) -> Float[Tensor, "... P"]:
+        """Return the rows of chosen cells; the memory does not depend on the size of the grid."""
+        indices = torch.unravel_index(where, grid_shape)
+        chosen = [
+            [part[index] for part in parts]
+            for parts, index in zip(self._along_axes(grid_shape, like), indices, strict=True)
+        ]
+        # Axis by axis the coordinates, then the sines, then the cosines.
+        return torch.cat([part for kind in zip(*chosen, strict=True) for part in kind], dim=-1)
+
+    def _along_axes(self, grid_shape: GridShape, like: Tensor) -> list[tuple[Tensor, ...]]:
+        """Return for each axis the features of its steps, kind by kind: all that a grid is made of."""
+        key = (tuple(grid_shape), like.dtype, like.device)
+        if key not in self._axes:
+            with torch.inference_mode(False):
+                self._axes[key] = [
+                    tuple(part.to(device=like.device, dtype=like.dtype) for part in self._along_axis(length, axis))
+                    for axis, length in enumerate(grid_shape)
+                ]
+        return self._axes[key]
+
+    def _along_axis(self, length: int, axis: int) -> tuple[Tensor, ...]:
+        config = self.config
+        features = fourier_features(
+            grid_positions((length,), endpoint=config.endpoint),
+            config.num_bands,
+            (self.max_resolution[axis],),
+            concat_positions=config.concat_positions,
+            sine_only=config.sine_only,
+        )
+        widths = [1] * config.concat_positions + [config.num_bands] * (1 if config.sine_only else 2)
+        return features.split(widths, dim=-1)
 
     def at(self, positions: Float[Tensor, "B M d"], like: Tensor) -> Float[Tensor, "B M P"]:
         """Return features for coordinates in [-1, 1] that the caller gives."""

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import torch
 
+from perceivers.adapters.flow import FlowInputConfig
 from perceivers.adapters.image import Conv1x1InputConfig, ConvInputConfig, ImageInputConfig, PatchInputConfig
-from perceivers.adapters.label import LabelOutputConfig
+from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig
+from perceivers.adapters.multimodal import MultimodalInputConfig, MultimodalOutputConfig, MultimodalQueryConfig
 from perceivers.config import Variant
 from perceivers.model import CrossAttentionDecoderConfig, PerceiverConfig, PerceiverIO
 from perceivers.nn.positions import LearnedPositionConfig, PositionConfig, PositionedConfig
@@ -18,6 +20,7 @@ from perceivers.pretrained.keys import (
     CONVOLUTION,
     CONVOLUTION_1X1,
     COUNTER,
+    ROW,
     SAME,
     TRANSPOSED,
     Layout,
@@ -91,12 +94,59 @@ def _image(config: PerceiverConfig) -> Rows:
         yield from _linear("outputs.linear", "classification_decoder/~/basic_decoder/output")
 
 
+def _flow(config: PerceiverConfig) -> Rows:
+    assert isinstance(config.inputs, FlowInputConfig)
+    if config.inputs.num_channels is not None:
+        yield from _linear("inputs.linear", "image_preprocessor/patches_linear")
+    yield from _positioned(config.inputs.positioned, "image_preprocessor/~_build_network_inputs")
+    yield from _encoder(config, "perceiver_encoder")
+    yield from _decoder(config, "flow_decoder/~/basic_decoder")
+    yield from _linear("outputs.linear", "flow_decoder/~/basic_decoder/output")
+
+
+# The original calls the video "image".
+_MODALITIES = {"audio": "audio", "video": "image", "label": "label"}
+_POSTPROCESSORS = {
+    "audio": "audio_postprocessor",
+    "video": "projection_postprocessor",
+    "label": "classification_postprocessor",
+}
+
+
+def _multimodal(config: PerceiverConfig) -> Rows:
+    inputs, queries, outputs = config.inputs, config.queries, config.outputs
+    assert isinstance(inputs, MultimodalInputConfig)
+    if not isinstance(queries, MultimodalQueryConfig) or not isinstance(outputs, MultimodalOutputConfig):
+        raise ValueError("the original's multimodal model has multimodal queries and outputs")
+    unknown = sorted({*inputs.inputs, *queries.queries, *outputs.outputs} - set(_MODALITIES))
+    if unknown:
+        raise ValueError(f"the original knows no modality {unknown}; known = {list(_MODALITIES)}")
+    for name in inputs.inputs:
+        theirs = f"multimodal_preprocessor/{_MODALITIES[name]}"
+        yield Row(f"inputs.padding.{name}", f"{theirs}_padding/pos_embs", ROW)
+        if name in inputs.mask_probabilities:
+            yield Row(f"inputs.mask_token.{name}", f"{theirs}_mask_token/pos_embs", ROW)
+    yield from _encoder(config, "encoder")
+    yield from _decoder(config, "multimodal_decoder/~/basic_decoder")
+    for name, part in queries.queries.items():
+        yield Row(
+            f"queries.padding.{name}", f"multimodal_decoder/~decoder_query/{_MODALITIES[name]}_padding/pos_embs", ROW
+        )
+        if isinstance(part, LearnedQueryConfig):
+            name_of_table = "classification_decoder/~/basic_decoder/~/trainable_position_encoding/pos_embs"
+            yield Row(f"queries.queries.{name}.table", name_of_table, SAME)
+    for name in outputs.outputs:
+        yield from _linear(f"outputs.outputs.{name}.linear", f"{_POSTPROCESSORS[name]}/linear")
+
+
 _FAMILIES: dict[str, Callable[[PerceiverConfig], Rows]] = {
     "text": _text,
     "image-pixels": _image,
     "image-conv1x1": _image,
     "image-conv": _image,
     "image-patches": _image,
+    "flow": _flow,
+    "multimodal": _multimodal,
 }
 
 

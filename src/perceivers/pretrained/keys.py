@@ -83,6 +83,7 @@ def write_with(rows: Sequence[Row], ours: Mapping[str, Tensor]) -> dict[str, Ten
 
 
 SAME = Layout(read=lambda x: x, write=lambda x: x)
+ROW = Layout(read=lambda x: x[0], write=lambda x: x[None])
 TRANSPOSED = Layout(read=lambda x: x.T, write=lambda x: x.T)
 # Height, width, in, out -> out, in, height, width.
 CONVOLUTION = Layout(read=lambda x: x.permute(3, 2, 0, 1), write=lambda x: x.permute(2, 3, 1, 0))

@@ -1,0 +1,115 @@
+"""Sound: runs of samples in, runs of samples out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from perceivers.adapters.base import (
+    Batch,
+    Grid,
+    InputAdapter,
+    InputConfig,
+    OutputAdapter,
+    OutputConfig,
+    Queries,
+    Tokens,
+    batch_entry,
+)
+from perceivers.nn.init import plain_linear
+from perceivers.nn.positions import FourierPositionConfig, Positioned, PositionedConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioInputConfig(InputConfig, kind="audio"):
+    """A wave cut into runs of samples.
+
+    Args:
+        num_samples: Samples that the model is laid out for.
+        samples_per_patch: Samples a token.
+        positioned: How positions join the samples.
+    """
+
+    num_samples: int
+    samples_per_patch: int = 16
+    positioned: PositionedConfig
+
+    def build(self) -> "AudioInput":
+        """Make the module."""
+        return AudioInput(self)
+
+    @classmethod
+    def example(cls) -> "AudioInputConfig":
+        """Return a tiny config."""
+        positions = PositionedConfig(positions=FourierPositionConfig(num_bands=2))
+        return cls(num_samples=24, samples_per_patch=4, positioned=positions)
+
+
+class AudioInput(InputAdapter):
+    """Reads `audio` (B, S), values in [-1, 1]; one token a run of samples."""
+
+    entries = ("audio",)
+
+    def __init__(self, config: AudioInputConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.grid_shape = (config.num_samples // config.samples_per_patch,)
+        self.positioned = Positioned(config.positioned, config.samples_per_patch, self.grid_shape)
+        self.num_channels = self.positioned.num_channels
+
+    def forward(self, batch: Batch) -> Tokens:
+        """Cut into runs and join positions.
+
+        Raises:
+            ValueError: The wave has another form than (B, S), or its length does not divide into runs.
+        """
+        audio = batch_entry(batch, "audio")
+        size = self.config.samples_per_patch
+        if audio.dim() != 2 or audio.shape[1] % size:
+            raise ValueError(f"audio of shape {tuple(audio.shape)} must be (B, S) with S divisible by {size}")
+        content = rearrange(audio, "b (m s) -> b m s", s=size)
+        grid_shape = (content.shape[1],)
+        return Tokens(self.positioned(content, grid_shape), None, content, grid_shape)
+
+    def example_batch(self, batch_size: int) -> dict[str, Any]:
+        """Return noise."""
+        return {"audio": torch.rand(batch_size, self.config.num_samples) * 2 - 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioOutputConfig(OutputConfig, kind="audio"):
+    """Decoded rows -> runs of samples.
+
+    Args:
+        samples_per_patch: Samples a row.
+    """
+
+    samples_per_patch: int = 16
+
+    def build(self, num_channels: int, inputs: InputAdapter) -> "AudioOutput":
+        """Make the module."""
+        return AudioOutput(self, num_channels)
+
+    @classmethod
+    def example(cls) -> "AudioOutputConfig":
+        """Return a tiny config."""
+        return cls(samples_per_patch=4)
+
+
+class AudioOutput(OutputAdapter):
+    """A linear layer; the wave when all runs were asked for."""
+
+    def __init__(self, config: AudioOutputConfig, num_channels: int) -> None:
+        super().__init__()
+        self.linear = plain_linear(num_channels, config.samples_per_patch)
+
+    def forward(self, decoded: Float[Tensor, "B O F"], queries: Queries) -> Float[Tensor, "B O S"]:
+        """Return one run of samples a row."""
+        return self.linear(decoded)
+
+    def arrange(self, outputs: Any, grid: Grid) -> Any:
+        """Return the wave, (B, S)."""
+        return outputs.flatten(1)

@@ -1,0 +1,74 @@
+"""The Hugging Face Hub: from a repository's name to the folder of its files on this machine."""
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+CONFIG_FILE = "config.json"
+# The safe form is taken where there is a choice.
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+_REPO_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+
+
+def is_repo_id(name: str) -> bool:
+    """Return whether `name` has the form of a repository's name: `owner/name`."""
+    return _REPO_ID.fullmatch(name) is not None
+
+
+def fetch(repo_id: str, *, revision: str | None = None, token: str | None = None) -> Path:
+    """Return the folder with the config and the weights of a repository; what is cached is not fetched again.
+
+    Args:
+        repo_id: `owner/name`.
+        revision: Branch, tag or commit; `None` takes the main branch.
+        token: Access token; `None` takes the one that was logged in with.
+
+    Raises:
+        ValueError: There is no such repository, revision or file, it is not public, or the Hub cannot be reached
+            and the files are not in the cache.
+    """
+    try:
+        config = hf_hub_download(repo_id, CONFIG_FILE, revision=revision, token=token)
+        _fetch_weights(repo_id, revision, token)
+    except GatedRepoError as error:
+        raise ValueError(
+            f"'{repo_id}' is open only to those who asked for access; log in with `hf auth login`"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ValueError(f"the Hub has no repository '{repo_id}', or it is private and no token was given") from error
+    except RevisionNotFoundError as error:
+        raise ValueError(f"'{repo_id}' has no revision '{revision}'") from error
+    # Before the more general absence of a file, whose kind it is.
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise ValueError(
+            f"'{repo_id}' is not in the cache and the Hub cannot be reached; go online once, or give a folder"
+        ) from error
+    except EntryNotFoundError as error:
+        raise ValueError(f"'{repo_id}' lacks {CONFIG_FILE} or all of {list(WEIGHT_FILES)}") from error
+    except (HFValidationError, HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"'{repo_id}' cannot be loaded from the Hub: {reason}") from error
+    return Path(config).parent
+
+
+def _fetch_weights(repo_id: str, revision: str | None, token: str | None) -> None:
+    *others, last = WEIGHT_FILES
+    for name in others:
+        # Neither there nor, offline, in the cache: the next form may be.
+        with suppress(EntryNotFoundError):
+            hf_hub_download(repo_id, name, revision=revision, token=token)
+            return
+    hf_hub_download(repo_id, last, revision=revision, token=token)

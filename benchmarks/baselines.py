@@ -9,7 +9,7 @@ import math
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,10 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from perceivers.adapters.text import NUM_BYTES_AND_SPECIALS
 from perceivers.data import DataConfig, Splits, load_data
 from perceivers.processing.image import fit_image, read_image
+from perceivers.processing.text import ByteTokenizer
 from perceivers.tasks import Rows
 from perceivers.tasks.augment import AugmentConfig, ImageAugmenter
 from perceivers.tasks.fill_mask import FillMask, FillMaskSettings
@@ -32,6 +34,12 @@ from perceivers.train import load_recipe
 from perceivers.zoo import ZOO
 
 CONVNET_EPOCHS = 40
+
+# What of a text is looked at to guess each of its bytes.
+Contexts = Callable[[list[int]], Iterable[object]]
+SPACES = frozenset(ByteTokenizer().encode(" \n\t\r").tolist())
+# How often a byte must have been seen in a place for the place to count as much as the coarser one.
+PRIOR_COUNT = 4
 
 
 def report(name: str, predictions: NDArray[np.int64], targets: NDArray[np.int64], seconds: float) -> None:
@@ -134,49 +142,96 @@ def text_baselines(source: str) -> None:
 
 def book_baselines(source: str) -> None:
     """Bytes guessed from counts, scored on the very bytes that evaluation hides."""
-    settings = load_recipe("books").settings
     splits = load_data(DataConfig(source=source), ("text",))
     print(splits.description)
-    task = FillMask(FillMaskSettings(**settings), ZOO["language-small"].config)
-    windows = task.dataset(splits.eval, training=False)
-    hidden: list[tuple[list[int], list[int]]] = []  # the ids of a window, and the hidden positions
-    for window in DataLoader(windows, batch_size=None):
-        batch = task.collate([window])
-        shown = task.augment(batch, training=False)["input_ids"]
-        hidden.append((batch["input_ids"][0].tolist(), (shown != batch["input_ids"])[0].nonzero().flatten().tolist()))
-    text = task.tokenizer.encode("\n".join(column(splits.train, "text"))).tolist()
-    space = set(task.tokenizer.encode(" \n\t\r").tolist())
+    settings = load_recipe("books").settings
+    for masking, rules in BOOK_RULES.items():
+        task = FillMask(FillMaskSettings(**{**settings, "masking": masking}), ZOO["language-small"].config)
+        text = task.tokenizer.encode("\n".join(column(splits.train, "text"))).tolist()
+        windows = []
+        for window in DataLoader(task.dataset(splits.eval, training=False), batch_size=None):
+            batch = task.collate([window])
+            shown = task.augment(batch, training=False)["input_ids"][0].tolist()
+            windows.append((batch["input_ids"][0].tolist(), shown))
+        for name, levels in rules.items():
+            score_counts(f"{masking}: {name}", levels, text, windows)
 
-    def places(ids: list[int]) -> Iterator[tuple[int, int]]:
-        """Give each byte the length of its word and its place in it; white space gets (0, 0)."""
-        start = 0
-        for end in range(len(ids) + 1):
-            if end == len(ids) or ids[end] in space:
-                yield from ((end - start, place) for place in range(end - start))
-                if end < len(ids):
-                    yield 0, 0
-                start = end + 1
 
-    rules: dict[str, Callable[[list[int]], Iterable[object]]] = {
-        "how often a byte occurs outside white space": lambda ids: (byte in space for byte in ids),
-        "the same by length of word and place in it": places,
-    }
-    for name, contexts in rules.items():
-        counts: defaultdict[object, Counter[int]] = defaultdict(Counter)
+def score_counts(
+    name: str, levels: Sequence[Contexts], text: list[int], windows: Sequence[tuple[list[int], list[int]]]
+) -> None:
+    """Guess each hidden byte from how often it stood in such a place, and print bits a byte and accuracy.
+
+    Args:
+        name: What to call it.
+        levels: What is looked at, the coarsest first; a finer one counts the more the oftener it was seen.
+        text: Ids of the training text.
+        windows: Ids of each window, whole and as it is shown.
+    """
+    tables: list[defaultdict[object, Counter[int]]] = []
+    for contexts in levels:
+        table: defaultdict[object, Counter[int]] = defaultdict(Counter)
         for context, byte in zip(contexts(text), text, strict=True):
-            counts[context][byte] += 1
-        totals = {context: sum(counter.values()) for context, counter in counts.items()}
-        bits: list[float] = []
-        right: list[bool] = []
-        for ids, chosen in hidden:
-            by_place = list(contexts(ids))
-            for position in chosen:
-                context = by_place[position]
-                counter = counts.get(context, Counter())
-                # One extra count for each of 256 bytes, so that none is impossible.
-                bits.append(-math.log2((counter[ids[position]] + 1) / (totals.get(context, 0) + 256)))
-                right.append(bool(counter) and counter.most_common(1)[0][0] == ids[position])
-        print(f"{name:45} {np.mean(bits):.3f} bits a byte  accuracy {np.mean(right):.4f}  {len(bits):,} bytes")
+            table[context][byte] += 1
+        tables.append(table)
+    bits: list[float] = []
+    right: list[bool] = []
+    for ids, shown in windows:
+        places = [list(contexts(shown)) for contexts in levels]
+        for i in (i for i, (byte, seen) in enumerate(zip(ids, shown, strict=True)) if byte != seen):
+            probabilities = np.full(NUM_BYTES_AND_SPECIALS, 1 / 256)
+            for table, contexts in zip(tables, places, strict=True):
+                counter = table.get(contexts[i], Counter())
+                counts = np.zeros(NUM_BYTES_AND_SPECIALS)
+                counts[list(counter)] = list(counter.values())
+                probabilities = (counts + PRIOR_COUNT * probabilities) / (counts.sum() + PRIOR_COUNT)
+            bits.append(-math.log2(probabilities[ids[i]]))
+            right.append(int(probabilities.argmax()) == ids[i])
+    print(f"{name:45} {np.mean(bits):.3f} bits a byte  accuracy {np.mean(right):.4f}  {len(bits):,} bytes", flush=True)
+
+
+def nothing(ids: list[int]) -> Iterable[object]:
+    """Look at nothing."""
+    return ((),) * len(ids)
+
+
+def white_space(ids: list[int]) -> Iterable[object]:
+    """Look at whether it is white space, which is never hidden with words."""
+    return (byte in SPACES for byte in ids)
+
+
+def places(ids: list[int]) -> Iterator[tuple[int, int]]:
+    """Look at the length of the word and the place in it; white space has neither."""
+    start = 0
+    for end in range(len(ids) + 1):
+        if end == len(ids) or ids[end] in SPACES:
+            yield from ((end - start, place) for place in range(end - start))
+            if end < len(ids):
+                yield 0, 0
+            start = end + 1
+
+
+def neighbours(left: int, right: int) -> Contexts:
+    """Look at so many bytes before and behind."""
+
+    def contexts(ids: list[int]) -> Iterator[object]:
+        for i in range(len(ids)):
+            yield tuple(ids[max(i - left, 0) : i]), tuple(ids[i + 1 : i + 1 + right])
+
+    return contexts
+
+
+BOOK_RULES: dict[str, dict[str, list[Contexts]]] = {
+    "words": {
+        "how often a byte occurs": [white_space],
+        "by length of word and place in it": [white_space, places],
+    },
+    "bytes": {
+        "how often a byte occurs": [nothing],
+        "by the byte before and the one behind": [nothing, neighbours(1, 1)],
+        "by two bytes before and two behind": [nothing, neighbours(1, 0), neighbours(1, 1), neighbours(2, 2)],
+    },
+}
 
 
 if __name__ == "__main__":

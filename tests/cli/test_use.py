@@ -64,6 +64,17 @@ def test_evaluate_takes_splits_columns_and_whole_files(cli, trained: Path, tmp_p
     assert result.exit_code == 2
 
 
+def test_evaluate_changes_settings(cli, trained: Path, texts: Path) -> None:
+    plain, smooth = (
+        json.loads(cli("evaluate", trained, "--data", texts, *options, "--json").stdout)
+        for options in ((), ("--set", "byte_dropout=0.5"))
+    )
+    assert smooth == plain  # It counts while training only.
+    result = cli("evaluate", trained, "--data", texts, "--set", "colour=red")
+    assert result.exit_code == 2
+    assert "no field 'colour'" in result.output
+
+
 def test_evaluate_refuses_labels_that_the_model_does_not_know(cli, trained: Path, tmp_path: Path) -> None:
     rows = [("good day", "fine"), ("bad night", "poor"), ("so so", "middling")] * 3
     write_csv(tmp_path / "new.csv", ("text", "label"), rows)

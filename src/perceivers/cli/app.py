@@ -86,6 +86,10 @@ def evaluate(
     everything: Annotated[
         bool, typer.Option("--all", help="Score every example, for data that the model was not trained on.")
     ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SETTING=VALUE", help="Change a setting of the task, e.g. masking=bytes."),
+    ] = None,
     column: Columns = None,
     batch_size: BatchSize = 32,
     limit: Limit = None,
@@ -105,6 +109,7 @@ def evaluate(
             "columns": pairs(column, "--column"),
             **{name: value for name, value in changes.items() if value is not None},
         },
+        settings=pairs(set_, "--set"),
         everything=everything,
         batch_size=batch_size,
         device=device,

@@ -8,19 +8,28 @@ from datasets import concatenate_datasets
 
 from perceivers.cli import show
 from perceivers.cli.models import open_model
-from perceivers.config import from_json
+from perceivers.config import from_json, override
 from perceivers.data import DataConfig, load_data
 from perceivers.train.evaluate import evaluate
+from perceivers.train.recipe import parse_yaml
 
 
 def evaluate_model(
-    model: Path, data: Mapping[str, Any], *, everything: bool, batch_size: int, device: str, as_json: bool
+    model: Path,
+    data: Mapping[str, Any],
+    *,
+    settings: Mapping[str, str],
+    everything: bool,
+    batch_size: int,
+    device: str,
+    as_json: bool,
 ) -> None:
     """Print the metrics of a saved model over the evaluation split.
 
     Args:
         model: Folder of the model.
         data: Fields of `DataConfig`.
+        settings: Settings of the task to change, as YAML by dotted path.
         everything: Score the training split too.
         batch_size: Examples a batch.
         device: Where to run.
@@ -30,7 +39,8 @@ def evaluate_model(
         ValueError: The model or the data cannot be loaded, or the data has labels that the model does not know.
     """
     pipe = open_model(model, None, device)
-    task = pipe.task
+    changes = {path: parse_yaml(text, f"--set {path}") for path, text in settings.items()}
+    task = type(pipe.task)(override(pipe.task.settings, changes), pipe.model.config)
     splits = load_data(from_json(DataConfig, data, "data"), task.roles, labels=task.labels)
     rows = concatenate_datasets([splits.train, splits.eval]) if everything else splits.eval
     metrics = evaluate(task, pipe.model, rows, batch_size=batch_size)

@@ -1,8 +1,11 @@
 """Checkpoints that are whole or absent: written aside, flushed to disk, then renamed."""
 
+import logging
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -27,7 +30,8 @@ def write_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: in
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     accelerator.wait_for_everyone()
-    accelerator.save_state(str(partial))
+    with _unconcerned():
+        accelerator.save_state(str(partial))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         for path in [*partial.rglob("*"), partial]:
@@ -42,6 +46,18 @@ def write_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: in
             shutil.rmtree(leftover)
     accelerator.wait_for_everyone()
     return final
+
+
+@contextmanager
+def _unconcerned() -> Iterator[None]:
+    """Keep back Accelerate's concern about weights that two parts share: it saves them once, and loads them."""
+    logger = logging.getLogger("accelerate.utils.other")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from cli_examples import write_csv
+from perceivers.cli.show import result_lines
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +32,11 @@ def image_model(cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def lines(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
+
+
+def test_white_space_in_an_answer_is_seen() -> None:
+    result = [{"token_str": "a", "score": 0.5}, {"token_str": " ", "score": 0.25}, {"token_str": "\n", "score": 0.125}]
+    assert result_lines(result).splitlines() == [" 50.00%  a", ' 25.00%  " "', ' 12.50%  "\\n"']
 
 
 def test_evaluate(cli, trained: Path, texts: Path) -> None:

@@ -39,8 +39,11 @@ SMALL = (
 LATENTS = "perceiver_encoder/~/trainable_position_encoding/pos_embs"
 FULL_SIZE = [
     *((f"imagenet_{kind}", dtype) for kind in ("fourier", "learned", "conv") for dtype in TOLERANCE),
-    # In float64 this one takes minutes; its small sisters pin the same code down.
+    # In float64 these take minutes; their small sisters pin the same code down.
     ("mlm", torch.float32),
+    ("optical_flow", torch.float32),
+    ("video_autoencoding_chunk0", torch.float32),
+    ("video_autoencoding_chunk77", torch.float32),
 ]
 
 

@@ -63,11 +63,16 @@ def score_table(metrics: Mapping[str, float], score: str) -> None:
 
 
 def result_lines(result: Sequence[Mapping[str, Any]]) -> str:
-    """Return the answers to one input, one a line: its first text, and its score when it has one."""
+    """Return the answers to one input, one a line: its first text, and its score when it has one.
+
+    Text with white space at its ends, or line ends in it, is quoted, so that it can be seen.
+    """
     lines: list[str] = []
     for entry in result:
         texts = [value for value in entry.values() if isinstance(value, str)]
         text = texts[0] if texts else json.dumps(dict(entry), ensure_ascii=False, default=str)
+        if text != text.strip() or len(text.splitlines()) > 1:
+            text = json.dumps(text, ensure_ascii=False)
         score = entry.get("score")
         lines.append(f"{score:7.2%}  {text}" if isinstance(score, float) else text)
     return "\n".join(lines)

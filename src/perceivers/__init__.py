@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from perceivers.model import Latents, PerceiverConfig, PerceiverIO
     from perceivers.nn.maps import record_attention
+    from perceivers.pretrained.hf import from_transformers, to_transformers
     from perceivers.pretrained.load import build, load, save
     from perceivers.tasks import TASKS
     from perceivers.tasks.pipeline import Pipeline, pipeline
@@ -20,11 +21,13 @@ __all__ = [
     "PerceiverIO",
     "Pipeline",
     "build",
+    "from_transformers",
     "load",
     "models",
     "pipeline",
     "record_attention",
     "save",
+    "to_transformers",
 ]
 
 # Public names are imported when they are first used, so that `import perceivers` costs nothing.
@@ -35,11 +38,13 @@ _HOMES = {
     "PerceiverIO": "perceivers.model",
     "Pipeline": "perceivers.tasks.pipeline",
     "build": "perceivers.pretrained.load",
+    "from_transformers": "perceivers.pretrained.hf",
     "load": "perceivers.pretrained.load",
     "models": "perceivers.zoo",
     "pipeline": "perceivers.tasks.pipeline",
     "record_attention": "perceivers.nn.maps",
     "save": "perceivers.pretrained.load",
+    "to_transformers": "perceivers.pretrained.hf",
 }
 
 

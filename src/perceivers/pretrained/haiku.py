@@ -68,6 +68,13 @@ def save_haiku(model: PerceiverIO) -> dict[str, np.ndarray]:
     return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
 
 
+def haiku_shapes(config: PerceiverConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor of a checkpoint of `config`, by its name in the original."""
+    with torch.device("meta"):
+        model = PerceiverIO(config)
+    return {name: tuple(tensor.shape) for name, tensor in write_with(rows(config), model.state_dict()).items()}
+
+
 # The text output's embedding is the input's own module, which the table fills once.
 _TIED = "outputs.embedding.weight"
 
@@ -239,4 +246,4 @@ def _suffix(index: int) -> str:
     return f"_{index}" if index else ""
 
 
-__all__ = ["load_haiku", "rows", "save_haiku"]
+__all__ = ["haiku_shapes", "load_haiku", "rows", "save_haiku"]

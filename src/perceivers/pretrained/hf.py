@@ -3,11 +3,12 @@
 `hf_configs` says what their configs mean in ours, and where the port computes otherwise than the original.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from perceivers.adapters.image import Conv1x1InputConfig, ConvInputConfig, ImageInputConfig, PixelInputConfig
 from perceivers.config import override, to_json
@@ -48,12 +49,28 @@ def from_transformers(hf_model: "transformers.PreTrainedModel", *, numerics: Num
         ValueError: The model is of no known form.
     """
     config = config_from_transformers(hf_model, numerics=numerics)
-    source = type(hf_model).__name__
-    model = PerceiverIO(config).to(device=hf_model.device, dtype=hf_model.dtype)
-    ours = read_with(rows(config), hf_model.state_dict(), source)
+    model = from_state_dict(config, hf_model.state_dict(), type(hf_model).__name__)
+    return model.to(device=hf_model.device, dtype=hf_model.dtype).train(hf_model.training)
+
+
+def from_state_dict(config: PerceiverConfig, theirs: Mapping[str, Tensor], source: str) -> PerceiverIO:
+    """Return our model with the weights of one of the port's.
+
+    Args:
+        config: The model.
+        theirs: Tensors under the port's names.
+        source: Where they come from, for error messages.
+
+    Raises:
+        ValueError: Names or shapes do not fit; all are listed.
+    """
+    model = PerceiverIO(config)
+    ours = read_with(rows(config), theirs, source)
     expected = model.state_dict()
     check_shapes({name: expected[name] for name in ours}, ours, source)
     assert set(expected) - set(ours) <= {_TIED}
+    # In the numbers' own precision: what is loaded in float64 or bfloat16 stays so.
+    model.to(ours["encoder.latents"].dtype)
     model.load_state_dict(ours, strict=False)
     for module in model.modules():
         if isinstance(module, BatchNorm):
@@ -61,7 +78,7 @@ def from_transformers(hf_model: "transformers.PreTrainedModel", *, numerics: Num
             share = 1 - module.decay ** int(module.count)
             module.hidden_mean.mul_(share)
             module.hidden_var.mul_(share)
-    return model.train(hf_model.training)
+    return model.eval()
 
 
 def to_transformers(model: PerceiverIO, *, exact: bool = True) -> "transformers.PreTrainedModel":

@@ -71,11 +71,21 @@ def config_from_transformers(
     Raises:
         ValueError: It is no such model, or has an activation that ours lacks.
     """
+    families = {family.class_name for family in _FAMILIES.values()}
+    name = next((cls.__name__ for cls in type(hf_model).__mro__ if cls.__name__ in families), type(hf_model).__name__)
+    return config_of(name, hf_model.config, numerics=numerics)
+
+
+def config_of(class_name: str, hf: Any, *, numerics: Numerics) -> PerceiverConfig:
+    """Return the config of the port's model `class_name`, of which `hf` is the config.
+
+    Raises:
+        ValueError: There is no such model, or it has an activation that ours lacks.
+    """
     families = {family.class_name: family for family in _FAMILIES.values()}
-    name = next((cls.__name__ for cls in type(hf_model).__mro__ if cls.__name__ in families), None)
-    if name is None:
-        raise ValueError(f"{type(hf_model).__name__} is no model that can be read; known = {sorted(families)}")
-    return families[name].config(hf_model.config, numerics == "original")
+    if class_name not in families:
+        raise ValueError(f"{class_name} is no model that can be read; known = {sorted(families)}")
+    return families[class_name].config(hf, numerics == "original")
 
 
 def family_of(config: PerceiverConfig) -> Family:

@@ -43,6 +43,7 @@ ZOO.add(
         task="image-classification",
         summary="ImageNet from raw pixels with Fourier positions",
         licence="CC BY 4.0",
+        hub_id="deepmind/vision-perceiver-fourier",
         config=_imagenet(
             PixelInputConfig(image_size=(224, 224), mean=_MEAN, std=_STD, positioned=_fourier(224)),
             query_residual=True,
@@ -57,6 +58,7 @@ ZOO.add(
         task="image-classification",
         summary="ImageNet from a 1x1 convolution with learned positions: no knowledge of two dimensions",
         licence="CC BY 4.0",
+        hub_id="deepmind/vision-perceiver-learned",
         config=_imagenet(
             Conv1x1InputConfig(
                 image_size=(224, 224),
@@ -77,6 +79,7 @@ ZOO.add(
         task="image-classification",
         summary="ImageNet from a convolution and max-pooling with Fourier positions",
         licence="CC BY 4.0",
+        hub_id="deepmind/vision-perceiver-conv",
         config=_imagenet(
             ConvInputConfig(image_size=(224, 224), mean=_MEAN, std=_STD, num_channels=64, positioned=_fourier(56)),
             query_residual=True,

@@ -26,6 +26,7 @@ ZOO.add(
         task="fill-mask",
         summary="Masked language modelling on UTF-8 bytes (Perceiver IO Base)",
         licence="CC BY 4.0",
+        hub_id="deepmind/language-perceiver",
         config=PerceiverConfig(
             inputs=_text_input(2048, 768),
             encoder=EncoderConfig(

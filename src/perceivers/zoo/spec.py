@@ -16,6 +16,7 @@ class Spec:
         summary: One line.
         config: The model.
         licence: Licence of the released weights, or `None` when there are none.
+        hub_id: Repository of the Hugging Face Hub with the released weights, or `None`.
         citation: Where the model is described.
     """
 
@@ -24,6 +25,7 @@ class Spec:
     summary: str
     config: PerceiverConfig
     licence: str | None = None
+    hub_id: str | None = None
     citation: str = "Jaegle et al., Perceiver IO, arXiv:2107.14795"
 
 

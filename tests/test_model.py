@@ -17,7 +17,8 @@ from perceivers.nn import record_attention
 # Widths that differ on each side, so that defaults taken from one side or the other show.
 TEXT = model_around(outputs=TextOutputConfig())
 IMAGE = model_around(inputs=PixelInputConfig.example())
-ENCODER_FIELDS = list(fields_of(ENCODER, "encoder"))
+# What an empty input leaves shows only where inputs can be empty.
+ENCODER_FIELDS = [field for field in fields_of(ENCODER, "encoder") if field[0] != "encoder.empty_rows"]
 
 
 def with_encoder(config: PerceiverConfig, **changes: Any) -> PerceiverConfig:
@@ -160,9 +161,29 @@ def test_every_encoder_field_is_used(path: str, values: list[Any]) -> None:
     assert change_shows(IMAGE, path, values)
 
 
+def test_an_empty_text_leaves_zeros_or_the_mean() -> None:
+    """The latents of an empty text are those of no text at all, or of one whose bytes all count the same."""
+    config = model_around(inputs=TextInputConfig.example())
+    batch = {"input_ids": torch.arange(12)[None].expand(2, -1), "keep_mask": torch.ones(2, 12, dtype=torch.bool)}
+    batch["keep_mask"][1] = False
+    read: dict[str, torch.Tensor] = {}
+    for empty_rows in ("zeros", "mean"):
+        model = seeded(replace(config, encoder=replace(config.encoder, empty_rows=empty_rows))).eval()
+        attention = model.encoder.cross_attends[0].get_submodule("attention")
+        attention.register_forward_hook(lambda _, __, out, key=empty_rows: read.update({key: out}))
+        model.read(batch)
+        values = attention.get_submodule("value")(
+            model.encoder.cross_attends[0].get_submodule("norm_kv")(model.inputs(batch).values)
+        )
+        mean = attention.get_submodule("output")(values.mean(dim=1))[1]
+        expected = mean if empty_rows == "mean" else attention.get_parameter("output.bias")
+        torch.testing.assert_close(read[empty_rows][1], expected.expand(len(model.encoder.latents), -1))
+    torch.testing.assert_close(read["zeros"][0], read["mean"][0])
+
+
 def test_every_encoder_field_is_described() -> None:
     doc = EncoderConfig.__doc__ or ""
-    assert not [path for path, _ in ENCODER_FIELDS if f"{path.split('.')[1]}:" not in doc]
+    assert not [path for path, _ in fields_of(ENCODER, "encoder") if f"{path.split('.')[1]}:" not in doc]
 
 
 def test_attention_and_mlp_scales_reach_their_weights() -> None:

@@ -5,7 +5,7 @@ fields of `EncoderConfig` and kinds of `DecoderConfig`.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from perceivers.adapters import Batch, InputConfig, OutputConfig, Queries, QueryConfig, Tokens
 from perceivers.config import Variant
-from perceivers.nn.attention import Activation, CrossAttention, LayerConfig, SelfAttention
+from perceivers.nn.attention import Activation, CrossAttention, EmptyRows, LayerConfig, SelfAttention
 from perceivers.nn.init import plain_linear, truncated_normal_
 
 
@@ -47,6 +47,8 @@ class EncoderConfig:
         latent_init_scale: Deviation of the truncated normal that latents start from.
         attention_init_scale: Initialiser scale of attention weights.
         mlp_init_scale: Initialiser scale of MLP weights.
+        empty_rows: What latents read from an input that is masked as a whole: zeros, as in the original, or the
+            mean of all its values.
     """
 
     num_latents: int
@@ -70,6 +72,7 @@ class EncoderConfig:
     latent_init_scale: float = 0.02
     attention_init_scale: float = 1.0
     mlp_init_scale: float = 1.0
+    empty_rows: EmptyRows = "zeros"
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_cross_attends <= self.num_blocks:
@@ -120,8 +123,9 @@ class Encoder(nn.Module):
 
     def _cross_attention(self, input_channels: int) -> CrossAttention:
         config = self.config
+        layer = _layer(config, config.num_cross_heads, config.cross_widening_factor)
         return CrossAttention(
-            _layer(config, config.num_cross_heads, config.cross_widening_factor),
+            replace(layer, empty_rows=config.empty_rows),
             q_channels=config.latent_channels,
             kv_channels=input_channels,
             shape_for_attention=config.cross_attention_shape,

@@ -41,6 +41,11 @@ def test_attend_equals_the_plain_formula(mask_shape: tuple[int, ...], keep: floa
     v = torch.randn(3, 2, 7, 6, generator=generator, dtype=torch.float64)
     mask = torch.rand(mask_shape, generator=generator) < keep
     torch.testing.assert_close(attend(q, k, v, mask), attention_weights(q, k, mask) @ v)
+    filled = attend(q, k, v, mask, empty_rows="mean")
+    torch.testing.assert_close(filled, attention_weights(q, k, mask, "mean") @ v)
+    empty = ~mask.any(dim=-1, keepdim=True)[:, None]
+    expected = torch.where(empty, v.mean(dim=2, keepdim=True), attend(q, k, v, mask))
+    torch.testing.assert_close(filled, expected)
 
 
 @pytest.mark.parametrize("length", [1, 2])

@@ -17,6 +17,8 @@ from torch.nn import functional
 from perceivers.nn.init import scaled_linear
 
 Activation = Literal["gelu_tanh", "gelu_erf"]
+# What a query gets that may attend to nothing: zeros, as in the original, or the mean of all values, as in ports.
+EmptyRows = Literal["zeros", "mean"]
 # The original uses the tanh approximation; ports exist that were trained with the exact form.
 _APPROXIMATE = {"gelu_tanh": "tanh", "gelu_erf": "none"}
 
@@ -29,6 +31,7 @@ def attend(
     v: Float[Tensor, "B H M V"],
     keep_mask: Bool[Tensor, "B #O #M"] | None = None,
     dropout: float = 0.0,
+    empty_rows: EmptyRows = "zeros",
 ) -> Float[Tensor, "B H O V"]:
     """Scaled dot-product attention on PyTorch's fused kernels.
 
@@ -38,9 +41,10 @@ def attend(
         v: Values.
         keep_mask: `True` = attend. `(B, 1, M)` hides inputs, `(B, O, 1)` hides queries.
         dropout: Probability of dropping an attention weight.
+        empty_rows: What a query gets that may attend to nothing.
 
     Returns:
-        One row a query. A query that may attend to nothing gets zeros, as in the original.
+        One row a query.
     """
     if keep_mask is None:
         return functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
@@ -50,6 +54,8 @@ def attend(
         # Rows without any key would be NaN in the kernel: they attend to all here, and are wiped below.
         kernel_mask = (keep_mask | nothing)[:, None]
     out = functional.scaled_dot_product_attention(q, k, v, attn_mask=kernel_mask, dropout_p=dropout)
+    if empty_rows == "mean":
+        return torch.where(nothing[:, None], v.mean(dim=-2, keepdim=True), out)
     return out.masked_fill(nothing[:, None], 0.0)
 
 
@@ -57,10 +63,11 @@ def attention_weights(
     q: Float[Tensor, "B H O K"],
     k: Float[Tensor, "B H M K"],
     keep_mask: Bool[Tensor, "B #O #M"] | None = None,
+    empty_rows: EmptyRows = "zeros",
 ) -> Float[Tensor, "B H O M"]:
     """Return the attention matrix, written out plainly: the reference for `attend`, and the source of maps.
 
-    `attention_weights(q, k, keep_mask) @ v` equals `attend(q, k, v, keep_mask)`.
+    `attention_weights(q, k, keep_mask) @ v` equals `attend(q, k, v, keep_mask)`, with equal `empty_rows`.
     """
     scores = q @ k.mT / math.sqrt(q.shape[-1])
     if keep_mask is None:
@@ -68,7 +75,10 @@ def attention_weights(
     keep = keep_mask[:, None]
     lowest = torch.finfo(scores.dtype).min
     weights = scores.masked_fill(~keep, lowest).softmax(dim=-1)
-    return weights.masked_fill(~keep, 0.0)
+    weights = weights.masked_fill(~keep, 0.0)
+    if empty_rows == "mean":
+        return weights.masked_fill(~keep.any(dim=-1, keepdim=True), 1 / k.shape[-2])
+    return weights
 
 
 class Attention(nn.Module):
@@ -83,6 +93,7 @@ class Attention(nn.Module):
         num_heads: Number of heads; must divide `qk_channels` and `v_channels`.
         dropout: Probability of dropping an attention weight while training.
         init_scale: Scale of the variance-scaling initialiser.
+        empty_rows: What a query gets that may attend to nothing.
 
     Raises:
         ValueError: A width is not divisible by `num_heads`.
@@ -99,6 +110,7 @@ class Attention(nn.Module):
         num_heads: int,
         dropout: float = 0.0,
         init_scale: float = 1.0,
+        empty_rows: EmptyRows = "zeros",
     ) -> None:
         super().__init__()
         for name, channels in (("qk_channels", qk_channels), ("v_channels", v_channels)):
@@ -106,6 +118,7 @@ class Attention(nn.Module):
                 raise ValueError(f"{name} ({channels}) must be divisible by num_heads ({num_heads})")
         self.num_heads = num_heads
         self.dropout = dropout
+        self.empty_rows: EmptyRows = empty_rows
         self.query = scaled_linear(q_channels, qk_channels, init_scale)
         self.key = scaled_linear(kv_channels, qk_channels, init_scale)
         self.value = scaled_linear(kv_channels, v_channels, init_scale)
@@ -119,7 +132,7 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "B O E"]:
         """Attend from `x_q` to `x_kv`; `keep_mask` as in `attend`."""
         q, k, v = self._heads(self.query(x_q)), self._heads(self.key(x_kv)), self._heads(self.value(x_kv))
-        out = attend(q, k, v, keep_mask, self.dropout if self.training else 0.0)
+        out = attend(q, k, v, keep_mask, self.dropout if self.training else 0.0, self.empty_rows)
         return self.output(rearrange(out, "b h o v -> b o (h v)"))
 
     def weights(
@@ -129,7 +142,8 @@ class Attention(nn.Module):
         keep_mask: Bool[Tensor, "B #O #M"] | None = None,
     ) -> Float[Tensor, "B H O M"]:
         """Return how much each query attends to each element, without dropout."""
-        return attention_weights(self._heads(self.query(x_q)), self._heads(self.key(x_kv)), keep_mask)
+        q, k = self._heads(self.query(x_q)), self._heads(self.key(x_kv))
+        return attention_weights(q, k, keep_mask, self.empty_rows)
 
     def _heads(self, x: Tensor) -> Tensor:
         return rearrange(x, "b n (h c) -> b h n c", h=self.num_heads)
@@ -181,6 +195,7 @@ class LayerConfig:
         attention_dropout: Dropout on attention weights.
         attention_init_scale: Initialiser scale of the attention's weights.
         mlp_init_scale: Initialiser scale of the MLP's weights.
+        empty_rows: What a query gets that may attend to nothing.
     """
 
     num_heads: int
@@ -192,6 +207,7 @@ class LayerConfig:
     attention_dropout: float = 0.0
     attention_init_scale: float = 1.0
     mlp_init_scale: float = 1.0
+    empty_rows: EmptyRows = "zeros"
 
     def attention(self, q_channels: int, kv_channels: int, default_channels: int) -> Attention:
         """Make the attention; `default_channels` is the width of queries and keys when none is set."""
@@ -205,6 +221,7 @@ class LayerConfig:
             num_heads=self.num_heads,
             dropout=self.attention_dropout,
             init_scale=self.attention_init_scale,
+            empty_rows=self.empty_rows,
         )
 
     def mlp(self, channels: int) -> MLP:

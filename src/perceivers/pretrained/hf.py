@@ -117,7 +117,10 @@ def to_transformers(model: PerceiverIO, *, exact: bool = True) -> "transformers.
 
 
 # What the port computes in its own way whatever its config says.
-_FIXED = {"decoder.query_residual", "inputs.same_padding", "queries.mask_padding", "outputs.scale"}
+_FIXED = {
+    *("decoder.query_residual", "inputs.same_padding"),
+    *("queries.mask_padding", "encoder.empty_rows", "outputs.scale"),
+}
 # What does not change what a model computes, or shows in the shapes of its tensors.
 _FREE = {
     *("mean", "std"),

@@ -9,6 +9,7 @@ The port computes some things otherwise than the original whose weights it carri
 | `decoder.query_residual`, images with learned positions | off | on |
 | `inputs.same_padding`, images by convolution | on | off |
 | `queries.mask_padding`, text | on | off |
+| `encoder.empty_rows`, text | `zeros` | `mean` |
 | `outputs.scale`, flow | 20 / 100 | 1 / 100 |
 """
 
@@ -156,6 +157,11 @@ def _encoder(hf: Any, original: bool) -> EncoderConfig:
     )
 
 
+def _text_encoder(hf: Any, original: bool) -> EncoderConfig:
+    """Only texts are masked."""
+    return replace(_encoder(hf, original), empty_rows="zeros" if original else "mean")
+
+
 def _decoder(hf: Any, original: bool, *, query_residual: bool) -> CrossAttentionDecoderConfig:
     return CrossAttentionDecoderConfig(
         num_heads=1,
@@ -180,7 +186,7 @@ def _language(hf: Any, original: bool) -> PerceiverConfig:
     decoder = _decoder(hf, original, query_residual=False)
     return PerceiverConfig(
         inputs=_text_input(hf),
-        encoder=_encoder(hf, original),
+        encoder=_text_encoder(hf, original),
         queries=TextQueryConfig(
             max_length=hf.max_position_embeddings,
             positions=LearnedPositionConfig(num_channels=hf.d_model),
@@ -202,7 +208,7 @@ def _labels(hf: Any, original: bool, inputs: InputConfig, *, query_residual: boo
 
 
 def _text_classes(hf: Any, original: bool) -> PerceiverConfig:
-    return _labels(hf, original, _text_input(hf))
+    return replace(_labels(hf, original, _text_input(hf)), encoder=_text_encoder(hf, original))
 
 
 def _fourier(num_bands: int, *resolution: int, endpoint: bool = True) -> FourierPositionConfig:

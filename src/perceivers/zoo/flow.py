@@ -1,0 +1,36 @@
+"""Optical flow."""
+
+from perceivers.adapters.flow import FlowInputConfig, FlowOutputConfig, TokenQueryConfig
+from perceivers.model import CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig
+from perceivers.nn.positions import FourierPositionConfig, PositionedConfig
+from perceivers.zoo.spec import ZOO, Spec
+
+ZOO.add(
+    "optical-flow",
+    Spec(
+        name="optical-flow",
+        task="optical-flow",
+        summary="Optical flow between two frames of 368x496 pixels, trained on AutoFlow",
+        licence="CC BY 4.0",
+        hub_id="deepmind/optical-flow-perceiver",
+        config=PerceiverConfig(
+            inputs=FlowInputConfig(
+                image_size=(368, 496),
+                positioned=PositionedConfig(
+                    positions=FourierPositionConfig(num_bands=64, max_resolution=(368, 496)),
+                ),
+            ),
+            encoder=EncoderConfig(
+                num_latents=2048,
+                latent_channels=512,
+                num_blocks=1,
+                num_layers_per_block=24,
+                num_cross_heads=1,
+                num_self_heads=16,
+            ),
+            queries=TokenQueryConfig(),
+            decoder=CrossAttentionDecoderConfig(num_heads=1),
+            outputs=FlowOutputConfig(),
+        ),
+    ),
+)

@@ -5,21 +5,17 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
-from torch import Tensor
 
 from perceivers.adapters.base import (
     Batch,
     Grid,
     InputAdapter,
     InputConfig,
-    OutputAdapter,
+    LinearOutput,
     OutputConfig,
-    Queries,
     Tokens,
     batch_entry,
 )
-from perceivers.nn.init import plain_linear
 from perceivers.nn.positions import FourierPositionConfig, Positioned, PositionedConfig
 
 
@@ -91,7 +87,7 @@ class AudioOutputConfig(OutputConfig, kind="audio"):
 
     def build(self, num_channels: int, inputs: InputAdapter) -> "AudioOutput":
         """Make the module."""
-        return AudioOutput(self, num_channels)
+        return AudioOutput(num_channels, self.samples_per_patch)
 
     @classmethod
     def example(cls) -> "AudioOutputConfig":
@@ -99,16 +95,8 @@ class AudioOutputConfig(OutputConfig, kind="audio"):
         return cls(samples_per_patch=4)
 
 
-class AudioOutput(OutputAdapter):
-    """A linear layer; the wave when all runs were asked for."""
-
-    def __init__(self, config: AudioOutputConfig, num_channels: int) -> None:
-        super().__init__()
-        self.linear = plain_linear(num_channels, config.samples_per_patch)
-
-    def forward(self, decoded: Float[Tensor, "B O F"], queries: Queries) -> Float[Tensor, "B O S"]:
-        """Return one run of samples a row."""
-        return self.linear(decoded)
+class AudioOutput(LinearOutput):
+    """One run of samples a row; the wave when all runs were asked for."""
 
     def arrange(self, outputs: Any, grid: Grid) -> Any:
         """Return the wave, (B, S)."""

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from perceivers.config import Variant
+from perceivers.nn.init import plain_linear
 
 Batch = Mapping[str, Any]
 # The grid of one modality's outputs, e.g. (height, width), or the grid of each of several modalities.
@@ -148,6 +149,24 @@ class OutputAdapter(nn.Module, ABC):
         return outputs
 
 
+class LinearOutput(OutputAdapter):
+    """One linear layer over decoded rows, for modalities that differ in the form of their answers only.
+
+    Args:
+        num_channels: Width of the decoded rows.
+        output_channels: Width of an output.
+        zero_init: Start from zero weights.
+    """
+
+    def __init__(self, num_channels: int, output_channels: int, *, zero_init: bool = False) -> None:
+        super().__init__()
+        self.linear = plain_linear(num_channels, output_channels, zeros=zero_init)
+
+    def forward(self, decoded: Float[Tensor, "B O F"], queries: Queries) -> Float[Tensor, "B O E"]:
+        """Return one output a row."""
+        return self.linear(decoded)
+
+
 @dataclass(frozen=True, kw_only=True)
 class OutputConfig(Variant, ABC):
     """Config of an output side."""
@@ -192,6 +211,17 @@ def grid_size(grid: Grid) -> int:
     """Return the number of cells."""
     grids = grid.values() if isinstance(grid, Mapping) else (grid,)
     return sum(prod(sides) for sides in grids)
+
+
+def check_statistics(channels: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """Refuse channel statistics that have neither one entry nor one a channel.
+
+    Raises:
+        ValueError: Names the statistic.
+    """
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) not in (1, channels):
+            raise ValueError(f"{name} {values} must have 1 entry or one for each of {channels} channels")
 
 
 def as_values(pixels: Tensor, mean: Float[Tensor, "#C"], std: Float[Tensor, "#C"]) -> Float[Tensor, "..."]:

@@ -13,7 +13,7 @@ from perceivers.adapters.base import (
     Grid,
     InputAdapter,
     InputConfig,
-    OutputAdapter,
+    LinearOutput,
     OutputConfig,
     Queries,
     QueryAdapter,
@@ -21,6 +21,7 @@ from perceivers.adapters.base import (
     Tokens,
     as_values,
     batch_entry,
+    check_statistics,
     take_rows,
 )
 from perceivers.nn.init import plain_linear
@@ -54,6 +55,7 @@ class FlowInputConfig(InputConfig, kind="flow"):
     def __post_init__(self) -> None:
         if self.patch_size < 1 or self.patch_size % 2 == 0:
             raise ValueError(f"patch_size ({self.patch_size}) must be odd")
+        check_statistics(self.image_channels, self.mean, self.std)
 
     def build(self) -> "FlowInput":
         """Make the module."""
@@ -175,17 +177,16 @@ class FlowOutputConfig(OutputConfig, kind="flow"):
         return cls(zero_init=False)
 
 
-class FlowOutput(OutputAdapter):
-    """A linear layer, scaled."""
+class FlowOutput(LinearOutput):
+    """The motion of each pixel."""
 
     def __init__(self, config: FlowOutputConfig, num_channels: int) -> None:
-        super().__init__()
+        super().__init__(num_channels, 2, zero_init=config.zero_init)
         self.scale = config.scale
-        self.linear = plain_linear(num_channels, 2, zeros=config.zero_init)
 
     def forward(self, decoded: Float[Tensor, "B O F"], queries: Queries) -> Float[Tensor, "B O 2"]:
         """Return the motion of each pixel."""
-        return self.linear(decoded) * self.scale
+        return super().forward(decoded, queries) * self.scale
 
     def arrange(self, outputs: Any, grid: Grid) -> Any:
         """Return (B, H, W, 2)."""

@@ -14,7 +14,7 @@ from perceivers.adapters.base import (
     Grid,
     InputAdapter,
     InputConfig,
-    OutputAdapter,
+    LinearOutput,
     OutputConfig,
     Queries,
     QueryAdapter,
@@ -22,6 +22,7 @@ from perceivers.adapters.base import (
     Tokens,
     as_values,
     batch_entry,
+    check_statistics,
     check_where,
     grid_size,
 )
@@ -49,9 +50,7 @@ class ImageInputConfig(InputConfig):
     positioned: PositionedConfig
 
     def __post_init__(self) -> None:
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) not in (1, self.image_channels):
-                raise ValueError(f"{name} {values} must have 1 entry or one for each of {self.image_channels} channels")
+        check_statistics(self.image_channels, self.mean, self.std)
 
 
 class ImageInput(InputAdapter):
@@ -315,7 +314,7 @@ class PixelOutputConfig(OutputConfig, kind="image-pixels"):
 
     def build(self, num_channels: int, inputs: InputAdapter) -> "PixelOutput":
         """Make the module."""
-        return PixelOutput(self, num_channels)
+        return PixelOutput(num_channels, self.num_channels)
 
     @classmethod
     def example(cls) -> "PixelOutputConfig":
@@ -323,16 +322,8 @@ class PixelOutputConfig(OutputConfig, kind="image-pixels"):
         return cls(num_channels=2)
 
 
-class PixelOutput(OutputAdapter):
-    """A linear layer, and the grid when all cells were asked for."""
-
-    def __init__(self, config: PixelOutputConfig, num_channels: int) -> None:
-        super().__init__()
-        self.linear = plain_linear(num_channels, config.num_channels)
-
-    def forward(self, decoded: Float[Tensor, "B O F"], queries: Queries) -> Float[Tensor, "B O E"]:
-        """Return one row of channels a cell."""
-        return self.linear(decoded)
+class PixelOutput(LinearOutput):
+    """One row of channels a cell, and the grid when all cells were asked for."""
 
     def arrange(self, outputs: Any, grid: Grid) -> Any:
         """Return (B, *grid, E)."""

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -13,7 +12,7 @@ from perceivers.adapters.base import (
     Grid,
     InputAdapter,
     InputConfig,
-    OutputAdapter,
+    LinearOutput,
     OutputConfig,
     Queries,
     QueryAdapter,
@@ -22,7 +21,7 @@ from perceivers.adapters.base import (
     batch_entry,
     take_rows,
 )
-from perceivers.nn.init import plain_linear, truncated_normal_
+from perceivers.nn.init import truncated_normal_
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +171,7 @@ class LabelOutputConfig(OutputConfig, kind="label"):
 
     def build(self, num_channels: int, inputs: InputAdapter) -> "LabelOutput":
         """Make the module."""
-        return LabelOutput(self, num_channels)
+        return LabelOutput(num_channels, self.num_classes, zero_init=self.zero_init)
 
     @classmethod
     def example(cls) -> "LabelOutputConfig":
@@ -180,16 +179,8 @@ class LabelOutputConfig(OutputConfig, kind="label"):
         return cls(num_classes=5)
 
 
-class LabelOutput(OutputAdapter):
-    """A linear layer over classes."""
-
-    def __init__(self, config: LabelOutputConfig, num_channels: int) -> None:
-        super().__init__()
-        self.linear = plain_linear(num_channels, config.num_classes, zeros=config.zero_init)
-
-    def forward(self, decoded: Float[Tensor, "B O F"], queries: Queries) -> Float[Tensor, "B O E"]:
-        """Return one row of logits a query."""
-        return self.linear(decoded)
+class LabelOutput(LinearOutput):
+    """One row of logits a query."""
 
     def arrange(self, outputs: Any, grid: Grid) -> Any:
         """Return (B, E) for a single query, (B, O, E) for several."""

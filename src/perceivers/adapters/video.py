@@ -7,7 +7,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from perceivers.adapters.base import Batch, InputAdapter, InputConfig, Tokens, as_values, batch_entry
+from perceivers.adapters.base import Batch, InputAdapter, InputConfig, Tokens, as_values, batch_entry, check_statistics
 from perceivers.nn.convolution import space_to_depth
 from perceivers.nn.positions import FourierPositionConfig, Positioned, PositionedConfig
 
@@ -35,6 +35,9 @@ class VideoInputConfig(InputConfig, kind="video"):
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     positioned: PositionedConfig
+
+    def __post_init__(self) -> None:
+        check_statistics(self.image_channels, self.mean, self.std)
 
     def build(self) -> "VideoInput":
         """Make the module."""

@@ -1,5 +1,6 @@
 """`perceivers train`: its options, as changes to a recipe."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,17 +121,11 @@ def train(
         "train.tracker": tracker,
         "train.num_threads": threads,
     }
-    changes = {path: value for path, value in options.items() if value is not None}
-    if epochs is not None and max_steps is None:
-        # A recipe's number of steps would win over the passes that were asked for.
-        changes["train.max_steps"] = None
-    if tracker == "none":
-        changes["train.tracker"] = None
     import_plugins(plugin or [])
     train_model(
         TrainRequest(
             recipe=recipe,
-            changes=changes,
+            changes=_changes(options),
             sets=pairs(set_, "--set"),
             columns=pairs(column, "--column"),
             output=output,
@@ -141,3 +136,14 @@ def train(
             plugins=tuple(plugin or ()),
         )
     )
+
+
+def _changes(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that were asked for; `none` is a tracker that a recipe writes as null."""
+    changes = {path: value for path, value in options.items() if value is not None}
+    if "train.epochs" in changes and "train.max_steps" not in changes:
+        # A recipe's number of steps would win over the passes that were asked for.
+        changes["train.max_steps"] = None
+    if changes.get("train.tracker") == "none":
+        changes["train.tracker"] = None
+    return changes

@@ -1,13 +1,18 @@
 """Reading images from files, PIL and arrays, and fitting them to a model."""
 
+import inspect
 import re
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
+from PIL import Image, ImageOps
 
+from golden_models import GOLDENS
 from perceivers.processing import fit_image, read_image
+from perceivers.processing.image import Fit, Interpolation
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -79,14 +84,19 @@ def test_wrong_arrays_are_refused(array: np.ndarray, message: str) -> None:
         read_image(array)
 
 
-@pytest.mark.parametrize("how", ["crop", "stretch", "pad"])
+@pytest.mark.parametrize("interpolation", get_args(Interpolation))
+@pytest.mark.parametrize("how", get_args(Fit))
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("shape", [(6, 9), (300, 2), (1, 1), (8, 8)])
-def test_fit_gives_the_size_and_channels(how: str, channels: int, shape: tuple[int, int]) -> None:
+def test_fit_gives_the_size_and_channels(
+    how: Fit, interpolation: Interpolation, channels: int, shape: tuple[int, int]
+) -> None:
     for source in (1, 3):
-        fitted = fit_image(np.full((*shape, source), 7, np.uint8), (8, 5), channels, how=how)
+        fitted = fit_image(np.full((*shape, source), 7, np.uint8), (8, 5), channels, how, interpolation)
         assert fitted.shape == (8, 5, channels)
         assert fitted.dtype == np.uint8
+        # A plain image stays plain, wherever the kernel reaches beyond the border.
+        assert set(np.unique(fitted)) <= ({0, 7} if how == "pad" else {7})
 
 
 def test_an_image_of_the_right_size_stays_as_it_is() -> None:
@@ -101,6 +111,53 @@ def test_crop_keeps_the_middle_and_pad_keeps_all() -> None:
     assert (padded[4:8] == 255).all()
     assert not padded[:4].any()
     assert not padded[8:].any()
+
+
+@pytest.mark.parametrize("name", ["300x401", "180x231"])
+def test_center_and_opencv_match_the_original(name: str) -> None:
+    with np.load(GOLDENS / "imagenet_crop.npz") as golden:
+        image, index, expected = (golden[f"imagenet_crop_{name}/{key}"] for key in ("in0", "idx", "val"))
+    fitted = fit_image(image, (224, 224), 3, how="center", interpolation="opencv")
+    np.testing.assert_array_equal(fitted.flatten()[index], expected)
+
+
+def test_opencv_interpolation_is_bicubic_without_averaging() -> None:
+    image = RNG.integers(0, 256, (37, 50, 3), dtype=np.uint8)
+    for size in ((11, 80), (74, 9), (37, 51)):
+        values = torch.from_numpy(image).double().permute(2, 0, 1)[None]
+        expected = torch.nn.functional.interpolate(values, size, mode="bicubic", align_corners=False)
+        fitted = fit_image(image, size, 3, how="stretch", interpolation="opencv")
+        assert np.abs(fitted - expected[0].permute(1, 2, 0).clamp(0, 255).numpy()).max() <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize("how", ["crop", "stretch", "pad"])
+@pytest.mark.parametrize("size", [(7, 12), (40, 33), (90, 20)])
+def test_pillow_interpolation_is_pillows(how: Fit, size: tuple[int, int]) -> None:
+    image = RNG.integers(0, 256, (37, 50, 3), dtype=np.uint8)
+    picture, wanted = Image.fromarray(image), (size[1], size[0])
+    expected = {
+        "crop": lambda: ImageOps.fit(picture, wanted, Image.Resampling.BICUBIC),
+        "stretch": lambda: picture.resize(wanted, Image.Resampling.BICUBIC),
+        "pad": lambda: ImageOps.pad(picture, wanted, Image.Resampling.BICUBIC),
+    }[how]()
+    np.testing.assert_array_equal(fit_image(image, size, 3, how), np.asarray(expected))
+
+
+def test_center_takes_seven_eighths_of_the_shorter_side() -> None:
+    image = np.zeros((16, 21, 1), np.uint8)
+    image[1:15, 4:18] = np.arange(1, 15)[:, None]
+    np.testing.assert_array_equal(fit_image(image, (14, 14), 1, how="center"), image[1:15, 4:18])
+    # The same square is taken for a model of any size, also from an image that has it already.
+    assert fit_image(image, (16, 21), 1, how="center").min() >= 1
+
+
+def test_unknown_ways_are_refused() -> None:
+    # The tests' checks of types would refuse these before the function itself.
+    unchecked: Any = inspect.unwrap(fit_image)
+    with pytest.raises(ValueError, match=r"how \('middle'\) must be one of \['crop', 'stretch', 'pad', 'center'\]"):
+        unchecked(COLOUR, (4, 4), 3, how="middle")
+    with pytest.raises(ValueError, match=r"interpolation \('lanczos'\) must be one of \['pillow', 'opencv'\]"):
+        unchecked(COLOUR, (4, 4), 3, interpolation="lanczos")
 
 
 def test_colour_becomes_grey_by_luma_and_grey_three_equal_channels() -> None:

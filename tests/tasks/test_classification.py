@@ -7,6 +7,7 @@ from PIL import Image
 
 from perceivers.config import override
 from perceivers.pretrained.load import seeded_model
+from perceivers.processing.image import Interpolation, fit_image
 from perceivers.tasks import TASKS
 from perceivers.tasks.classes import class_step, draw_bars, present_classes
 from perceivers.tasks.image_classification import ImageClassification
@@ -88,6 +89,15 @@ def test_how_an_image_is_fitted_is_a_setting(fit: str) -> None:
     assert image.dtype == np.uint8
     # Cropping sees the bright middle alone, stretching black at the sides, padding black above and below.
     assert {"crop": image.min() > 150, "stretch": image[4, 0] < 50, "pad": image[0].max() < 50}[fit]
+
+
+@pytest.mark.parametrize("interpolation", ["pillow", "opencv"])
+def test_an_image_can_be_read_as_the_original_reads_it(interpolation: Interpolation) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (40, 61, 3), dtype=np.uint8)
+    task = image_task({"fit": "center", "interpolation": interpolation})
+    image = task.prepare({"image": photo})["image"]
+    np.testing.assert_array_equal(image, fit_image(photo, (8, 8), 1, "center", interpolation))
+    assert (image != fit_image(photo, (8, 8), 1, "crop", interpolation)).any()
 
 
 def test_images_beyond_a_batch_are_all_answered() -> None:

@@ -24,11 +24,14 @@ class ImageClassificationSettings(ClassificationSettings):
     """Settings of image classification, besides those of every classification.
 
     Args:
-        fit: How an image is brought to the model's size: cover and cut the middle, stretch, or pad.
+        fit: How an image is brought to the model's size: cover and cut the middle, stretch, pad, or cut the
+            middle square as the original does; see `fit_image`.
+        interpolation: Bicubic as in Pillow, or as in OpenCV, which the original used.
         augment: Random changes while training.
     """
 
-    fit: Literal["crop", "stretch", "pad"] = "crop"
+    fit: Literal["crop", "stretch", "pad", "center"] = "crop"
+    interpolation: Literal["pillow", "opencv"] = "pillow"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
@@ -62,7 +65,13 @@ class ImageClassification(Classification[ImageClassificationSettings]):
 
     def prepare(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Read the image and bring it to the model's size, `uint8` (H, W, C)."""
-        image = fit_image(read_image(row["image"]), self.image_size, self.channels, how=self.settings.fit)
+        image = fit_image(
+            read_image(row["image"]),
+            self.image_size,
+            self.channels,
+            how=self.settings.fit,
+            interpolation=self.settings.interpolation,
+        )
         return {"image": image, **target_of(row)}
 
     def collate(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from perceivers.nn.maps import record_attention
     from perceivers.pretrained.hf import from_transformers, to_transformers
     from perceivers.pretrained.load import build, load, save
+    from perceivers.pretrained.source import Loaded, open_source
     from perceivers.tasks import TASKS
     from perceivers.tasks.pipeline import Pipeline, pipeline
     from perceivers.zoo import models
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "TASKS",
     "Latents",
+    "Loaded",
     "PerceiverConfig",
     "PerceiverIO",
     "Pipeline",
@@ -24,6 +26,7 @@ __all__ = [
     "from_transformers",
     "load",
     "models",
+    "open_source",
     "pipeline",
     "record_attention",
     "save",
@@ -34,6 +37,7 @@ __all__ = [
 _HOMES = {
     "TASKS": "perceivers.tasks",
     "Latents": "perceivers.model",
+    "Loaded": "perceivers.pretrained.source",
     "PerceiverConfig": "perceivers.model",
     "PerceiverIO": "perceivers.model",
     "Pipeline": "perceivers.tasks.pipeline",
@@ -41,6 +45,7 @@ _HOMES = {
     "from_transformers": "perceivers.pretrained.hf",
     "load": "perceivers.pretrained.load",
     "models": "perceivers.zoo",
+    "open_source": "perceivers.pretrained.source",
     "pipeline": "perceivers.tasks.pipeline",
     "record_attention": "perceivers.nn.maps",
     "save": "perceivers.pretrained.load",

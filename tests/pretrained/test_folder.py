@@ -113,7 +113,7 @@ def test_tensors_of_another_shape_are_named(saved: Path) -> None:
 def test_cut_off_weights_are_refused(saved: Path, length: int) -> None:
     path = saved / "model.safetensors"
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(ValueError, match=r"model.safetensors is no whole safetensors file"):
+    with pytest.raises(ValueError, match=r"model.safetensors cannot be read"):
         load_folder(saved)
 
 
@@ -127,7 +127,7 @@ def test_broken_json_is_refused(saved: Path, content: bytes) -> None:
 @pytest.mark.parametrize("content", ["[]", "{}", '{"format": 2}', "null"])
 def test_other_formats_are_refused(saved: Path, content: str) -> None:
     (saved / "config.json").write_text(content)
-    with pytest.raises(ValueError, match=r'config.json must be an object with "format": 1'):
+    with pytest.raises(ValueError, match=r'config.json must (be an object with "format": 1|hold an object, not )'):
         load_folder(saved)
 
 

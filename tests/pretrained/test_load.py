@@ -121,7 +121,7 @@ def test_folders_of_transformers_are_loaded(tmp_path: Path, kind: str, form: str
         ({"model_type": "bert"}, "holds a model of type 'bert', not 'perceiver'"),
         ({"architectures": None}, "architectures = None must name the one class of the model"),
         ({"architectures": ["PerceiverModel"]}, "PerceiverModel is no model that can be read; known = "),
-        ({"num_latents": "many"}, r"wrong type in .*num_latents = 'many'"),
+        ({"num_latents": "many"}, r"wrong type or size in .*num_latents = 'many'"),
         ({"num_latents": 9}, r"does not fit the model: encoder.latents: .*, the model has \(9, "),
         ({"num_self_attends_per_block": 3}, r"\d+ missing .*self_attends.2"),
     ],
@@ -168,7 +168,7 @@ def test_repositories_are_loaded_from_the_cache(tmp_path: Path, monkeypatch: pyt
         asked.append((repo_id, revision, token))
         return tmp_path
 
-    monkeypatch.setattr("perceivers.pretrained.load.fetch", fetch)
+    monkeypatch.setattr("perceivers.pretrained.source.fetch", fetch)
     official = load("language", revision="v1", token="secret")
     assert official.config == load("deepmind/language-perceiver").config
     assert official.config == config_from_transformers(hf_model, numerics="original")

@@ -10,7 +10,7 @@ from perceivers.adapters.image import ImageInputConfig
 from perceivers.config import from_json, to_json
 from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.tasks import TASKS
-from perceivers.zoo import ZOO, models
+from perceivers.zoo import ZOO, find_spec, label_names, models
 
 # The released models, as counted from the original's checkpoints.
 COUNTS = {
@@ -98,3 +98,44 @@ def test_unknown_names_are_refused_with_the_choices() -> None:
 
 def test_no_weights_are_claimed_for_small_models() -> None:
     assert {name for name in ZOO if ZOO[name].licence is not None} == set(COUNTS)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_released_models_are_found_by_both_names(name: str) -> None:
+    spec = ZOO[name]
+    assert spec.hub_id is not None
+    assert find_spec(spec.hub_id) is find_spec(name) is spec
+    assert spec.licence == "CC BY 4.0"
+    assert "2107.14795" in spec.citation
+    assert "2107.14795" in spec.bibtex
+
+
+def test_what_the_zoo_lacks_is_not_found() -> None:
+    with pytest.raises(ValueError, match=r"model 'deepmind/gato' not found; choices = "):
+        find_spec("deepmind/gato")
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "some"),
+    [
+        (
+            "imagenet1k",
+            1000,
+            {0: "tench, Tinca tinca", 281: "tabby, tabby cat", 997: "bolete"},
+        ),
+        ("kinetics700", 700, {0: "abseiling", 699: "zumba"}),
+    ],
+)
+def test_label_names_are_shipped(name: str, count: int, some: dict[int, str]) -> None:
+    names = label_names(name)
+    assert len(names) == count
+    assert all(names)
+    assert {i: names[i] for i in some} == some
+    users = [spec for spec in models() if spec.labels == name]
+    assert users
+    assert label_names(name) is names
+
+
+def test_unknown_label_lists_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"label list 'coco' not found; choices = \['imagenet1k', 'kinetics700'\]"):
+        label_names("coco")

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import save_file
 
 from perceivers.config import from_json, to_json
 from perceivers.model import PerceiverConfig, PerceiverIO
+from perceivers.pretrained.assemble import assemble, own_tensors
+from perceivers.pretrained.files import read_json, read_tensors
 from perceivers.pretrained.keys import check_names, check_shapes
 
 CONFIG_FILE = "config.json"
@@ -74,8 +74,12 @@ def _find(folder: Path, name: str) -> Path:
     return committed if committed.is_file() else folder / name
 
 
-def load_folder(folder: str | Path) -> tuple[PerceiverIO, dict[str, Any] | None]:
+def load_folder(folder: str | Path, *, num_labels: int | None = None) -> tuple[PerceiverIO, dict[str, Any] | None]:
     """Return the model saved in `folder`, in evaluation mode, and its task.
+
+    Args:
+        folder: Where `save_folder` wrote.
+        num_labels: Give the model a new head for so many labels; see `assemble`. The task keeps its old labels.
 
     Raises:
         ValueError: A file is absent, broken, of an unknown format, or does not fit the config.
@@ -85,18 +89,14 @@ def load_folder(folder: str | Path) -> tuple[PerceiverIO, dict[str, Any] | None]
     for path in (config, weights):
         if not path.is_file():
             raise ValueError(f"'{folder}' is no saved model: it has no {path.name}")
-    try:
-        document = json.loads(config.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{config} is no JSON: {error}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    document = read_json(config)
+    if document.get("format") != FORMAT:
         raise ValueError(f'{config} must be an object with "format": {FORMAT}')
     task = document.get("task")
     if task is not None and not isinstance(task, dict):
         raise ValueError(f"{config}: the task must be an object or null, not {task!r}")
-    model = PerceiverIO(from_json(PerceiverConfig, document.get("model", {}), f"{config}: model"))
-    load_weights(model, weights)
-    return model.eval(), task
+    model_config = from_json(PerceiverConfig, document.get("model", {}), f"{config}: model")
+    return assemble(model_config, read_tensors(weights), str(weights), num_labels=num_labels), task
 
 
 def load_weights(model: PerceiverIO, path: Path) -> None:
@@ -105,24 +105,10 @@ def load_weights(model: PerceiverIO, path: Path) -> None:
     Raises:
         ValueError: The file is broken, or names or shapes do not fit.
     """
-    try:
-        found = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is no whole safetensors file: {error}") from error
+    found = read_tensors(path)
     expected = own_tensors(model)
     check_names(list(expected), list(found), str(path))
     check_shapes(expected, found, str(path))
     with torch.no_grad():
         for name, tensor in expected.items():
             tensor.copy_(found[name])
-
-
-def own_tensors(model: PerceiverIO) -> dict[str, Tensor]:
-    """Return parameters and buffers by name, a shared one only once, under its first name."""
-    seen: set[int] = set()
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            tensors[name] = tensor.detach()
-    return tensors

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from perceivers.adapters.flow import FlowInputConfig
 from perceivers.adapters.image import Conv1x1InputConfig, ConvInputConfig, ImageInputConfig, PatchInputConfig
@@ -15,6 +16,7 @@ from perceivers.adapters.multimodal import MultimodalInputConfig, MultimodalOutp
 from perceivers.config import Variant
 from perceivers.model import CrossAttentionDecoderConfig, PerceiverConfig, PerceiverIO
 from perceivers.nn.positions import LearnedPositionConfig, PositionConfig, PositionedConfig
+from perceivers.pretrained.assemble import assemble, meta_model
 from perceivers.pretrained.keys import (
     CHANNELS_LAST,
     CONVOLUTION,
@@ -51,15 +53,38 @@ def load_haiku(model: PerceiverIO, params: Mapping[str, np.ndarray]) -> None:
     Raises:
         ValueError: Names or shapes do not fit; all are listed.
     """
-    # `torch.tensor` copies: arrays out of a pickle may be read-only.
-    tensors = {name: torch.tensor(np.asarray(value)) for name, value in params.items()}
-    ours = read_with(rows(model.config), tensors, "the checkpoint")
+    ours = read_with(rows(model.config), _tensors(params), "the checkpoint")
     expected = model.state_dict()
     check_shapes({name: expected[name] for name in ours}, ours, "the checkpoint")
     shared = set(expected) - set(ours) - {_TIED}
     if shared:
         raise ValueError(f"the key table leaves out {sorted(shared)}")
     model.load_state_dict(ours, strict=False)
+
+
+def from_haiku(
+    config: PerceiverConfig, params: Mapping[str, np.ndarray], source: str, *, num_labels: int | None = None
+) -> PerceiverIO:
+    """Return a model with the weights of a flat checkpoint, in evaluation mode and in their precision.
+
+    Args:
+        config: The model.
+        params: `{full name: array}`, parameters and state together.
+        source: Where they come from, for error messages.
+        num_labels: Give the model a new head for so many labels; see `assemble`.
+
+    Raises:
+        ValueError: Names, shapes or types do not fit; all are listed.
+    """
+    # The table has a row a tensor: a model that is too deep for its weights is refused before it is laid out.
+    meta_model(config, len(params), source)
+    ours = read_with(rows(config), _tensors(params), source)
+    return assemble(config, ours, source, num_labels=num_labels)
+
+
+def _tensors(params: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    # `torch.tensor` copies: arrays out of a pickle may be read-only.
+    return {name: torch.tensor(np.asarray(value)) for name, value in params.items()}
 
 
 def save_haiku(model: PerceiverIO) -> dict[str, np.ndarray]:
@@ -246,4 +271,4 @@ def _suffix(index: int) -> str:
     return f"_{index}" if index else ""
 
 
-__all__ = ["haiku_shapes", "load_haiku", "rows", "save_haiku"]
+__all__ = ["from_haiku", "haiku_shapes", "load_haiku", "rows", "save_haiku"]

@@ -15,6 +15,7 @@ from perceivers.config import override, to_json
 from perceivers.model import CrossAttentionDecoderConfig, PerceiverConfig, PerceiverIO
 from perceivers.nn.convolution import BatchNorm
 from perceivers.nn.positions import FourierPositions, LearnedPositionConfig
+from perceivers.pretrained.assemble import assemble, meta_model
 from perceivers.pretrained.hf_configs import Numerics, common_fields, config_from_transformers, family_of
 from perceivers.pretrained.keys import ROW, SAME, Layout, Row, check_shapes, read_with, write_with
 
@@ -53,32 +54,30 @@ def from_transformers(hf_model: "transformers.PreTrainedModel", *, numerics: Num
     return model.to(device=hf_model.device, dtype=hf_model.dtype).train(hf_model.training)
 
 
-def from_state_dict(config: PerceiverConfig, theirs: Mapping[str, Tensor], source: str) -> PerceiverIO:
-    """Return our model with the weights of one of the port's.
+def from_state_dict(
+    config: PerceiverConfig, theirs: Mapping[str, Tensor], source: str, *, num_labels: int | None = None
+) -> PerceiverIO:
+    """Return our model with the weights of one of the port's, in evaluation mode and in their precision.
 
     Args:
         config: The model.
         theirs: Tensors under the port's names.
         source: Where they come from, for error messages.
+        num_labels: Give the model a new head for so many labels; see `assemble`.
 
     Raises:
-        ValueError: Names or shapes do not fit; all are listed.
+        ValueError: Names, shapes or types do not fit; all are listed.
     """
-    model = PerceiverIO(config)
-    ours = read_with(rows(config), theirs, source)
-    expected = model.state_dict()
-    check_shapes({name: expected[name] for name in ours}, ours, source)
-    assert set(expected) - set(ours) <= {_TIED}
-    # In the numbers' own precision: what is loaded in float64 or bfloat16 stays so.
-    model.to(ours["encoder.latents"].dtype)
-    model.load_state_dict(ours, strict=False)
+    # The table has a row a tensor: a model that is too deep for its weights is refused before it is laid out.
+    meta_model(config, len(theirs), source)
+    model = assemble(config, read_with(rows(config), theirs, source), source, num_labels=num_labels)
     for module in model.modules():
         if isinstance(module, BatchNorm):
             # The port keeps plain moving averages: these are what ours have gathered for the same result.
             share = 1 - module.decay ** int(module.count)
             module.hidden_mean.mul_(share)
             module.hidden_var.mul_(share)
-    return model.eval()
+    return model
 
 
 def to_transformers(model: PerceiverIO, *, exact: bool = True) -> "transformers.PreTrainedModel":
@@ -155,8 +154,6 @@ def _brief(value: Any) -> str:
     return f"'{value['kind']}'" if isinstance(value, dict) and "kind" in value else repr(value)
 
 
-# The text output's embedding is the input's own module, which the table fills once.
-_TIED = "outputs.embedding.weight"
 _INPUTS, _DECODER = "perceiver.input_preprocessor", "perceiver.decoder.decoder"
 # The port calls the video "image".
 _MODALITIES = {"audio": "audio", "video": "image", "label": "label"}

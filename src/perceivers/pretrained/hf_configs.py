@@ -51,11 +51,13 @@ class Family:
 
     Args:
         class_name: Its class.
+        task: The task of ours that it serves.
         config: Their config, and whether to compute as the original did -> our config.
         fields: Our config -> what only this model's config has.
     """
 
     class_name: str
+    task: str
     config: Callable[[Any, bool], PerceiverConfig]
     fields: Callable[[PerceiverConfig], Json]
 
@@ -360,21 +362,40 @@ def _multimodal_fields(config: PerceiverConfig) -> Json:
 
 
 _FAMILIES: dict[tuple[str, str], Family] = {
-    ("text", "text"): Family(class_name="PerceiverForMaskedLM", config=_language, fields=_text_fields),
+    ("text", "text"): Family(
+        class_name="PerceiverForMaskedLM", task="fill-mask", config=_language, fields=_text_fields
+    ),
     ("text", "label"): Family(
-        class_name="PerceiverForSequenceClassification", config=_text_classes, fields=_text_class_fields
+        class_name="PerceiverForSequenceClassification",
+        task="text-classification",
+        config=_text_classes,
+        fields=_text_class_fields,
     ),
     ("image-pixels", "label"): Family(
-        class_name="PerceiverForImageClassificationFourier", config=_pixels, fields=_label_fields
+        class_name="PerceiverForImageClassificationFourier",
+        task="image-classification",
+        config=_pixels,
+        fields=_label_fields,
     ),
     ("image-conv1x1", "label"): Family(
-        class_name="PerceiverForImageClassificationLearned", config=_conv1x1, fields=_conv1x1_fields
+        class_name="PerceiverForImageClassificationLearned",
+        task="image-classification",
+        config=_conv1x1,
+        fields=_conv1x1_fields,
     ),
     ("image-conv", "label"): Family(
-        class_name="PerceiverForImageClassificationConvProcessing", config=_conv, fields=_label_fields
+        class_name="PerceiverForImageClassificationConvProcessing",
+        task="image-classification",
+        config=_conv,
+        fields=_label_fields,
     ),
-    ("flow", "flow"): Family(class_name="PerceiverForOpticalFlow", config=_flow, fields=_flow_fields),
+    ("flow", "flow"): Family(
+        class_name="PerceiverForOpticalFlow", task="optical-flow", config=_flow, fields=_flow_fields
+    ),
     ("multimodal", "multimodal"): Family(
-        class_name="PerceiverForMultimodalAutoencoding", config=_multimodal, fields=_multimodal_fields
+        class_name="PerceiverForMultimodalAutoencoding",
+        task="video-autoencoding",
+        config=_multimodal,
+        fields=_multimodal_fields,
     ),
 }

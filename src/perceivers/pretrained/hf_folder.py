@@ -3,21 +3,20 @@
 Read without `transformers` itself.
 """
 
-import json
-import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from perceivers.model import PerceiverIO
+from perceivers.config import override
+from perceivers.model import PerceiverConfig, PerceiverIO
+from perceivers.pretrained.files import read_json, read_sharded, read_tensors
 from perceivers.pretrained.hf import from_state_dict
-from perceivers.pretrained.hf_configs import Numerics, config_of
-from perceivers.pretrained.hub import CONFIG_FILE, WEIGHT_FILES
+from perceivers.pretrained.hf_configs import Numerics, config_of, family_of
+from perceivers.pretrained.hf_images import preparation
+from perceivers.pretrained.hub import CONFIG_FILE, INDEX_SUFFIX, PREPARATION_FILE, WEIGHT_FILES
 
 MODEL_TYPE = "perceiver"
 
@@ -52,64 +51,118 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
+# Whole numbers beyond this are no sizes.
+_MAX_SIZE = 2**31
+
+
+@dataclass(frozen=True)
+class HfModel:
+    """What a folder holds.
+
+    Args:
+        model: The model, in evaluation mode.
+        task: The task of ours that it serves.
+        labels: What its outputs mean, by the config; `None` when that does not say.
+        fit: How images are brought to the model's size, by name; `None` when the folder does not say.
+    """
+
+    model: PerceiverIO
+    task: str
+    labels: tuple[str, ...] | None
+    fit: str | None
+
+
 def is_hf_folder(folder: Path) -> bool:
-    """Return whether `folder` holds a Perceiver in the layout of `transformers`."""
-    try:
-        document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
-        return False
-    return isinstance(document, dict) and "model_type" in document
+    """Return whether `folder` holds a model in the layout of `transformers`.
+
+    Raises:
+        ValueError: Its config cannot be read.
+    """
+    path = folder / CONFIG_FILE
+    return path.is_file() and "model_type" in read_json(path)
 
 
-def load_hf_folder(folder: Path, *, numerics: Numerics) -> PerceiverIO:
-    """Return the model in `folder`, in evaluation mode.
+def load_hf_folder(folder: Path, *, numerics: Numerics, num_labels: int | None = None) -> HfModel:
+    """Return the model in `folder`.
 
     Args:
         folder: Where `save_pretrained` wrote.
         numerics: Compute as `transformers` does, or as the original of the weights did; see `hf_configs`.
+        num_labels: Give the model a new head for so many labels; see `assemble`.
 
     Raises:
         ValueError: A file is absent or broken, the model is of another type, or the weights do not fit the config.
     """
-    document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    document = read_json(folder / CONFIG_FILE)
+    config = _config(document, folder / CONFIG_FILE, numerics)
+    fit = None
+    task = family_of(config).task
+    if task == "image-classification" and (folder / PREPARATION_FILE).is_file():
+        changes, fit = preparation(folder / PREPARATION_FILE, config)
+        config = override(config, changes)
+    model = from_state_dict(config, read_weights(folder), str(folder), num_labels=num_labels)
+    return HfModel(model, task, _labels(document), fit)
+
+
+def _config(document: dict[str, Any], path: Path, numerics: Numerics) -> PerceiverConfig:
     if document.get("model_type") != MODEL_TYPE:
-        raise ValueError(f"'{folder}' holds a model of type '{document.get('model_type')}', not '{MODEL_TYPE}'")
+        found = str(document.get("model_type"))[:100]
+        raise ValueError(f"'{path.parent}' holds a model of type '{found}', not '{MODEL_TYPE}'")
     classes = document.get("architectures")
-    if not isinstance(classes, list) or len(classes) != 1:
-        raise ValueError(f"{folder / CONFIG_FILE}: architectures = {classes!r} must name the one class of the model")
+    if not isinstance(classes, list) or len(classes) != 1 or not isinstance(classes[0], str):
+        raise ValueError(f"{path}: architectures = {str(classes)[:200]} must name the one class of the model")
     labels = document.get("id2label")
     known = {} if not isinstance(labels, dict) else {"num_labels": len(labels)}
     fields = {name: document.get(name, default) for name, default in {**_DEFAULTS, **known}.items()}
-    wrong = [name for name, value in fields.items() if not _is_like(value, _DEFAULTS[name])]
+    wrong = [f"{name} = {repr(value)[:100]}" for name, value in fields.items() if not _is_like(value, _DEFAULTS[name])]
     if wrong:
-        raise ValueError(f"{folder / CONFIG_FILE}: wrong type in {[f'{name} = {fields[name]!r}' for name in wrong]}")
-    config = config_of(str(classes[0]), SimpleNamespace(**fields), numerics=numerics)
-    return from_state_dict(config, _read_weights(folder), str(folder))
+        raise ValueError(f"{path}: wrong type or size in {wrong}")
+    try:
+        return config_of(classes[0], SimpleNamespace(**fields), numerics=numerics)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _is_like(value: Any, default: Any) -> bool:
     if default is None:
-        return value is None or type(value) is int
+        return value is None or _is_size(value)
     if isinstance(default, list):
-        return isinstance(value, list) and len(value) == len(default) and all(type(item) is int for item in value)
+        return isinstance(value, list) and len(value) == len(default) and all(_is_size(item) for item in value)
     if isinstance(default, float):
-        return type(value) in (int, float)
-    # Old files say 1 and 0.
-    return type(value) is type(default) or (isinstance(default, bool) and value in (0, 1))
+        return type(value) in (int, float) and 0 <= value < 1
+    if isinstance(default, bool):
+        # Old files say 1 and 0.
+        return type(value) in (int, bool) and value in (0, 1)
+    return _is_size(value) if type(default) is int else type(value) is type(default)
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 1 <= value < _MAX_SIZE
+
+
+def _labels(document: dict[str, Any]) -> tuple[str, ...] | None:
+    """Return the names of the outputs, in their order, unless they are mere numbers."""
+    names = document.get("id2label")
+    if not isinstance(names, dict) or {str(i) for i in range(len(names))} != set(names):
+        return None
+    ordered = tuple(str(names[str(i)]) for i in range(len(names)))
+    return None if ordered == placeholders(len(ordered)) else ordered
+
+
+def placeholders(count: int) -> tuple[str, ...]:
+    """Return the names of outputs of which nobody said what they mean."""
+    return tuple(f"LABEL_{i}" for i in range(count))
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Return the weights in `folder`: in one file or several, the safe form first.
+
+    Raises:
+        ValueError: There are none, or they are broken.
+    """
     for name in WEIGHT_FILES:
-        path = folder / name
-        if not path.is_file():
-            continue
-        try:
-            tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-        except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-            raise ValueError(
-                f"{path} cannot be read: {str(error).splitlines()[0] if str(error) else error!r}"
-            ) from error
-        if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-            raise ValueError(f"{path} must map names to tensors")
-        return tensors
+        if (folder / name).is_file():
+            return read_tensors(folder / name)
+        if (folder / (name + INDEX_SUFFIX)).is_file():
+            return read_sharded(folder / (name + INDEX_SUFFIX))
     raise ValueError(f"'{folder}' has none of {list(WEIGHT_FILES)}")

@@ -16,9 +16,14 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from perceivers.pretrained.files import shards
+
 CONFIG_FILE = "config.json"
 # The safe form is taken where there is a choice.
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+# Beside an index of this ending lie the weights in several files.
+INDEX_SUFFIX = ".index.json"
+PREPARATION_FILE = "preprocessor_config.json"
 
 _REPO_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
@@ -29,7 +34,7 @@ def is_repo_id(name: str) -> bool:
 
 
 def fetch(repo_id: str, *, revision: str | None = None, token: str | None = None) -> Path:
-    """Return the folder with the config and the weights of a repository; what is cached is not fetched again.
+    """Return the folder with a repository's config, weights and way of preparing images; what is cached stays.
 
     Args:
         repo_id: `owner/name`.
@@ -42,6 +47,8 @@ def fetch(repo_id: str, *, revision: str | None = None, token: str | None = None
     """
     try:
         config = hf_hub_download(repo_id, CONFIG_FILE, revision=revision, token=token)
+        with suppress(EntryNotFoundError):
+            hf_hub_download(repo_id, PREPARATION_FILE, revision=revision, token=token)
         _fetch_weights(repo_id, revision, token)
     except GatedRepoError as error:
         raise ValueError(
@@ -65,10 +72,16 @@ def fetch(repo_id: str, *, revision: str | None = None, token: str | None = None
 
 
 def _fetch_weights(repo_id: str, revision: str | None, token: str | None) -> None:
-    *others, last = WEIGHT_FILES
-    for name in others:
+    absent: EntryNotFoundError | None = None
+    for name in (name for whole in WEIGHT_FILES for name in (whole, whole + INDEX_SUFFIX)):
         # Neither there nor, offline, in the cache: the next form may be.
-        with suppress(EntryNotFoundError):
-            hf_hub_download(repo_id, name, revision=revision, token=token)
-            return
-    hf_hub_download(repo_id, last, revision=revision, token=token)
+        try:
+            path = Path(hf_hub_download(repo_id, name, revision=revision, token=token))
+        except EntryNotFoundError as error:
+            absent = error
+            continue
+        for shard in shards(path) if name.endswith(INDEX_SUFFIX) else ():
+            hf_hub_download(repo_id, shard, revision=revision, token=token)
+        return
+    assert absent is not None
+    raise absent

@@ -5,11 +5,15 @@ from perceivers.adapters.image import Conv1x1InputConfig, ConvInputConfig, Patch
 from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig, NoQueryConfig
 from perceivers.model import AverageDecoderConfig, CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig
 from perceivers.nn.positions import FourierPositionConfig, LearnedPositionConfig, PositionedConfig
+from perceivers.zoo.citations import PERCEIVER, PERCEIVER_BIBTEX
 from perceivers.zoo.spec import ZOO, Spec
 
 # Channel statistics of ImageNet, for values in [0, 1].
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
+
+# How the original prepares an image before it asks its classifiers.
+_ORIGINAL_EVALUATION = {"fit": "center", "interpolation": "opencv"}
 
 _IMAGENET_ENCODER = EncoderConfig(
     num_latents=512,
@@ -44,6 +48,8 @@ ZOO.add(
         summary="ImageNet from raw pixels with Fourier positions",
         licence="CC BY 4.0",
         hub_id="deepmind/vision-perceiver-fourier",
+        labels="imagenet1k",
+        settings=_ORIGINAL_EVALUATION,
         config=_imagenet(
             PixelInputConfig(image_size=(224, 224), mean=_MEAN, std=_STD, positioned=_fourier(224)),
             query_residual=True,
@@ -59,6 +65,8 @@ ZOO.add(
         summary="ImageNet from a 1x1 convolution with learned positions: no knowledge of two dimensions",
         licence="CC BY 4.0",
         hub_id="deepmind/vision-perceiver-learned",
+        labels="imagenet1k",
+        settings=_ORIGINAL_EVALUATION,
         config=_imagenet(
             Conv1x1InputConfig(
                 image_size=(224, 224),
@@ -80,6 +88,8 @@ ZOO.add(
         summary="ImageNet from a convolution and max-pooling with Fourier positions",
         licence="CC BY 4.0",
         hub_id="deepmind/vision-perceiver-conv",
+        labels="imagenet1k",
+        settings=_ORIGINAL_EVALUATION,
         config=_imagenet(
             ConvInputConfig(image_size=(224, 224), mean=_MEAN, std=_STD, num_channels=64, positioned=_fourier(56)),
             query_residual=True,
@@ -160,7 +170,8 @@ ZOO.add(
         name="image-original-small",
         task="image-classification",
         summary="The original Perceiver at small size: reads before each block, averages the latents",
-        citation="Jaegle et al., Perceiver, arXiv:2103.03206",
+        citation=PERCEIVER,
+        bibtex=PERCEIVER_BIBTEX,
         config=PerceiverConfig(
             inputs=PixelInputConfig(
                 image_size=(32, 32),

@@ -28,6 +28,7 @@ ZOO.add(
         summary="Video, sound and label of Kinetics-700 into 784 latents and back",
         licence="CC BY 4.0",
         hub_id="deepmind/multimodal-perceiver",
+        labels="kinetics700",
         config=PerceiverConfig(
             inputs=MultimodalInputConfig(
                 inputs={

@@ -16,7 +16,7 @@ PACKAGE = Path(perceivers.__file__).parent
 
 # Each room may import itself and what stands before it.
 BASE = ("config", "registry")
-MODEL_ROOMS = ("nn", "adapters", "model", "zoo", "pretrained")
+MODEL_ROOMS = ("nn", "adapters", "model", "rollout", "zoo", "pretrained")
 LEAVES = ("processing", "data")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "registry": (),

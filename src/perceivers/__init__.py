@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from perceivers.pretrained.hf import from_transformers, to_transformers
     from perceivers.pretrained.load import build, load, save
     from perceivers.pretrained.source import Loaded, open_source
+    from perceivers.rollout import InputWeights, attention_rollout, input_attention
     from perceivers.tasks import TASKS
     from perceivers.tasks.pipeline import Pipeline, pipeline
     from perceivers.zoo import models
@@ -17,13 +18,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "TASKS",
+    "InputWeights",
     "Latents",
     "Loaded",
     "PerceiverConfig",
     "PerceiverIO",
     "Pipeline",
+    "attention_rollout",
     "build",
     "from_transformers",
+    "input_attention",
     "load",
     "models",
     "open_source",
@@ -36,13 +40,16 @@ __all__ = [
 # Public names are imported when they are first used, so that `import perceivers` costs nothing.
 _HOMES = {
     "TASKS": "perceivers.tasks",
+    "InputWeights": "perceivers.rollout",
     "Latents": "perceivers.model",
     "Loaded": "perceivers.pretrained.source",
     "PerceiverConfig": "perceivers.model",
     "PerceiverIO": "perceivers.model",
     "Pipeline": "perceivers.tasks.pipeline",
+    "attention_rollout": "perceivers.rollout",
     "build": "perceivers.pretrained.load",
     "from_transformers": "perceivers.pretrained.hf",
+    "input_attention": "perceivers.rollout",
     "load": "perceivers.pretrained.load",
     "models": "perceivers.zoo",
     "open_source": "perceivers.pretrained.source",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 from einops import repeat
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from perceivers.adapters import Batch, InputConfig, OutputConfig, Queries, QueryConfig, Tokens
@@ -147,6 +147,10 @@ class Decoder(nn.Module, ABC):
     def forward(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O E"]:
         """Return one row a query, each computed apart from the others."""
 
+    @abstractmethod
+    def weights(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O N"]:
+        """Return how much each answer takes from each latent; a row sums to 1, or is 0 where it takes nothing."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig(Variant, ABC):
@@ -214,8 +218,13 @@ class CrossAttentionDecoder(Decoder):
 
     def forward(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O E"]:
         """Let the queries read the latents."""
-        keep_mask = None if queries.keep_mask is None else queries.keep_mask[:, :, None]
-        return self.final(self.cross_attend(queries.values, latents, keep_mask))
+        return self.final(self.cross_attend(queries.values, latents, _rows_kept(queries)))
+
+    def weights(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O N"]:
+        """Return the attention, mean over heads."""
+        layer = self.cross_attend
+        q, kv = layer.norm_q(queries.values), layer.norm_kv(latents)
+        return layer.attention.weights(q, kv, _rows_kept(queries)).mean(dim=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +252,11 @@ class AverageDecoder(Decoder):
     def forward(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O E"]:
         """Return the mean latent once a query."""
         return repeat(latents.mean(dim=1), "b d -> b o d", o=queries.values.shape[1])
+
+    def weights(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O N"]:
+        """Return an equal share for each latent."""
+        batch_size, num_latents, _ = latents.shape
+        return latents.new_full((batch_size, queries.values.shape[1], num_latents), 1 / num_latents)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,6 +340,10 @@ class PerceiverIO(nn.Module):
     def _ask(self, latents: Latents, where: Any) -> Any:
         queries = self.queries(latents.tokens, where)  # (B, O, F)
         return self.outputs(self.decoder(queries, latents.values), queries)
+
+
+def _rows_kept(queries: Queries) -> Bool[Tensor, "B O 1"] | None:
+    return None if queries.keep_mask is None else queries.keep_mask[:, :, None]
 
 
 def _layer(config: EncoderConfig | CrossAttentionDecoderConfig, num_heads: int, widening_factor: int) -> LayerConfig:

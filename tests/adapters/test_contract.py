@@ -62,6 +62,7 @@ def test_tokens_have_the_promised_shape(config: PerceiverConfig) -> None:
     assert (batch_size, channels) == (2, inputs.num_channels)
     assert tokens.content.shape[:2] == (2, length)
     assert torch.Size(tokens.grid_shape).numel() == length
+    assert tokens.grids is None or grid_size(tokens.grids) == length
     assert tokens.keep_mask is None or tokens.keep_mask.shape == (2, length)
 
 

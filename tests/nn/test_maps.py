@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from perceivers.nn import CrossAttention, LayerConfig, SelfAttention, record_attention
+from perceivers.nn import CrossAttention, LayerConfig, SelfAttention, record_attention, record_calls
 
 
 class Reader(nn.Module):
@@ -43,3 +43,21 @@ def test_hooks_are_removed_and_prefixes_choose() -> None:
     assert {name: len(seen) for name, seen in maps.maps.items()} == {"think.attention": 2}
     with pytest.raises(ValueError, match="no attention module starts with 'decode'"), record_attention(model, "decode"):
         pass
+
+
+def test_calls_are_kept_in_order_and_multiply_like_their_matrices() -> None:
+    model = Reader()
+    keep_mask = torch.rand(2, 5, 3) > 0.3
+    args = (torch.randn(2, 5, 8), torch.randn(2, 3, 6), keep_mask)
+    with record_calls(model) as calls, record_attention(model) as maps:
+        model(*args)
+    assert [call.module for call in calls] == [model.read.attention, model.think.attention, model.think.attention]
+    recorded = [*maps.maps["read.attention"], *maps.maps["think.attention"]]
+    mass = torch.rand(2, 4, 5)
+    for call, weights in zip(calls, recorded, strict=True):
+        for chunk_size in (1, 2, 5, None):
+            torch.testing.assert_close(call.pull(mass, chunk_size), mass @ weights.mean(dim=1))
+    assert not calls[0].x_q.requires_grad
+    count = len(calls)
+    model(*args)
+    assert len(calls) == count

@@ -31,12 +31,14 @@ class Tokens:
         keep_mask: (B, M), `True` = attend; `None` keeps everything.
         content: The features without positions, (B, M, E).
         grid_shape: The grid that the M elements form, e.g. (height, width).
+        grids: The grid of each modality, in their order, when the elements of several are joined.
     """
 
     values: Float[Tensor, "B M C"]
     keep_mask: Bool[Tensor, "B M"] | None
     content: Float[Tensor, "B M E"]
     grid_shape: tuple[int, ...]
+    grids: Mapping[str, tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True)

@@ -110,16 +110,20 @@ class MultimodalInput(InputAdapter):
             raise ValueError(f"the batch has none of the modalities {list(self.inputs)}; it has {sorted(batch)}")
         values: list[Tensor] = []
         keeps: list[Tensor] = []
+        grids: dict[str, tuple[int, ...]] = {}
         for name, part in self.parts():
             tokens = read[name]
             joined = self._masked(name, part, known) if tokens is None else self._padded(name, tokens)
             keep = None if tokens is None else tokens.keep_mask
             keeps.append(joined.new_ones(joined.shape[:2], dtype=torch.bool) if keep is None else keep)
             values.append(joined)
+            grid_shape = part.grid_shape if tokens is None else tokens.grid_shape
+            assert grid_shape is not None
+            grids[name] = grid_shape
         everything = torch.cat(values, dim=1)
         some_left_out = any(tokens is not None and tokens.keep_mask is not None for tokens in read.values())
         keep_mask = torch.cat(keeps, dim=1) if some_left_out else None
-        return Tokens(everything, keep_mask, everything, (everything.shape[1],))
+        return Tokens(everything, keep_mask, everything, (everything.shape[1],), grids)
 
     def example_batch(self, batch_size: int) -> dict[str, Any]:
         """Return a random batch of all modalities."""

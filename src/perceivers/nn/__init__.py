@@ -9,7 +9,7 @@ from perceivers.nn.attention import (
     attend,
     attention_weights,
 )
-from perceivers.nn.maps import AttentionMaps, record_attention
+from perceivers.nn.maps import AttentionCall, AttentionMaps, record_attention, record_calls
 from perceivers.nn.positions import (
     FourierPositionConfig,
     LearnedPositionConfig,
@@ -22,6 +22,7 @@ from perceivers.nn.positions import (
 __all__ = [
     "MLP",
     "Attention",
+    "AttentionCall",
     "AttentionMaps",
     "CrossAttention",
     "FourierPositionConfig",
@@ -35,4 +36,5 @@ __all__ = [
     "fourier_features",
     "grid_positions",
     "record_attention",
+    "record_calls",
 ]

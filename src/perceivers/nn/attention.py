@@ -5,6 +5,7 @@ All attention of the library goes through `attend`. Shapes use the paper's lette
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -144,6 +145,22 @@ class Attention(nn.Module):
         """Return how much each query attends to each element, without dropout."""
         q, k = self._heads(self.query(x_q)), self._heads(self.key(x_kv))
         return attention_weights(q, k, keep_mask, self.empty_rows)
+
+    def weight_rows(
+        self,
+        x_q: Float[Tensor, "B O Q"],
+        x_kv: Float[Tensor, "B M C"],
+        keep_mask: Bool[Tensor, "B #O #M"] | None = None,
+        *,
+        chunk_size: int,
+    ) -> Iterator[Float[Tensor, "B H _o M"]]:
+        """Yield `weights` piece by piece, `chunk_size` queries at a time; each piece may be dropped before the next."""
+        k = self._heads(self.key(x_kv))
+        for start in range(0, x_q.shape[1], chunk_size):
+            rows = slice(start, start + chunk_size)
+            q = self._heads(self.query(x_q[:, rows]))
+            keep = keep_mask if keep_mask is None or keep_mask.shape[1] == 1 else keep_mask[:, rows]
+            yield attention_weights(q, k, keep, self.empty_rows)
 
     def _heads(self, x: Tensor) -> Tensor:
         return rearrange(x, "b n (h c) -> b h n c", h=self.num_heads)

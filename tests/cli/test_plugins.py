@@ -25,7 +25,8 @@ from perceivers.model import CrossAttentionDecoderConfig, EncoderConfig, Perceiv
 from perceivers.nn.positions import FourierPositionConfig
 from perceivers.tasks import TASKS
 from perceivers.tasks.base import stack
-from perceivers.tasks.classes import Classification, ClassificationSettings, draw_bars, target_of
+from perceivers.tasks.classes import Classification, ClassificationSettings, target_of
+from perceivers.tasks.drawing import draw_bars
 from perceivers.zoo import ZOO, Spec
 
 

@@ -3,9 +3,7 @@
 import base64
 from pathlib import Path
 
-import pytest
-
-from perceivers.cli.report import Cell, Picture, code, folded, page, paragraph, section, table, tiles, write_whole
+from perceivers.cli.report import Cell, Picture, code, folded, page, paragraph, section, table, tiles
 
 HOSTILE = "<script>&\"'"
 
@@ -48,20 +46,3 @@ def test_a_picture_is_embedded_and_saved_for_light_and_dark(tmp_path: Path) -> N
     picture.save(tmp_path / "pictures")
     assert (tmp_path / "pictures" / "curve.png").read_bytes() == b"light"
     assert (tmp_path / "pictures" / "curve-dark.png").read_bytes() == b"dark"
-
-
-def test_a_file_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "new" / "metrics.json"
-    write_whole(path, "old")
-
-    def fail(source: Path, target: Path) -> None:
-        raise OSError("disk full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("perceivers.cli.report.os.replace", fail)
-        with pytest.raises(OSError, match="disk full"):
-            write_whole(path, "new")
-    assert path.read_text(encoding="utf-8") == "old"
-    assert list(path.parent.iterdir()) == [path]
-    write_whole(path, "new")
-    assert path.read_text(encoding="utf-8") == "new"

@@ -9,7 +9,8 @@ from perceivers.config import override
 from perceivers.pretrained.load import seeded_model
 from perceivers.processing.image import Interpolation, fit_image
 from perceivers.tasks import TASKS
-from perceivers.tasks.classes import class_step, draw_bars, present_classes
+from perceivers.tasks.classes import class_step, present_classes
+from perceivers.tasks.drawing import draw_bars
 from perceivers.tasks.image_classification import ImageClassification
 from perceivers.tasks.text_classification import TextClassification
 from perceivers.zoo import ZOO

@@ -2,8 +2,10 @@
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -12,6 +14,7 @@ from torch.utils.data import DataLoader
 from perceivers.config import override
 from perceivers.model import PerceiverIO
 from perceivers.pretrained.load import seeded_model
+from perceivers.rollout import attention_rollout
 from perceivers.tasks import TASKS, Task, task_from_json
 from perceivers.train import evaluate
 from perceivers.zoo import ZOO
@@ -70,7 +73,7 @@ def test_evaluating_draws_nothing_and_leaves_the_mode(example: tuple[Task[Any], 
 
 
 def inputs_of(task: Task[Any], rows: Any) -> list[Any]:
-    values = [row[task.input_role] for row in rows][:3]
+    values = [task.input_of(row) for row in rows][:3]
     return ["The [MASK:3] sat on the mat.", "x[MASK]z"] if task.name == "fill-mask" else values
 
 
@@ -81,17 +84,63 @@ def test_predictions_have_the_form_of_the_pipelines(example: tuple[Task[Any], An
     results = task.predict(model, inputs, top_k=2)
     assert len(results) == len(inputs)
     for value, result in zip(inputs, results, strict=True):
-        assert 1 <= len(result) <= 2
-        scores = [entry["score"] for entry in result]
-        assert scores == sorted(scores, reverse=True)
-        assert all(0 <= score <= 1 for score in scores)
-        for entry in result:
-            assert isinstance(entry["label" if task.labels is not None else "token_str"], str)
-        json.dumps(result)
+        summary = task.summary(result)
+        assert isinstance(summary, list)
+        json.dumps(summary)
+        # Those that the pipelines have are lists of candidates, and nothing is lost in the summary.
+        if isinstance(result, list):
+            assert summary == result
+            assert 1 <= len(result) <= 2
+            scores = [entry["score"] for entry in result]
+            assert scores == sorted(scores, reverse=True)
+            assert all(0 <= score <= 1 for score in scores)
+            for entry in result:
+                assert isinstance(entry["label" if task.labels is not None else "token_str"], str)
         picture = task.picture(value, result)
         assert isinstance(picture, Image.Image)
         assert min(picture.size) > 0
     assert task.predict(model, [], top_k=2) == []
+
+
+def test_results_are_saved(example: tuple[Task[Any], Any], tmp_path: Path) -> None:
+    task, rows = example
+    value = inputs_of(task, rows)[0]
+    (result,) = task.predict(seeded_model(task.config, 0).eval(), [value], top_k=2)
+    files = task.save(value, result, tmp_path, "answer")
+    assert sorted(files) == sorted(tmp_path.iterdir())
+    assert all(path.name.startswith("answer.") and path.stat().st_size for path in files)
+    assert json.loads((tmp_path / "answer.json").read_text(encoding="utf-8")) in (
+        task.summary(result),
+        *task.summary(result),
+    )
+
+
+def test_one_call_takes_one_input_or_several(example: tuple[Task[Any], Any]) -> None:
+    task, rows = example
+    first, second, *_ = inputs_of(task, rows)
+    # Two frames are one input of optical flow.
+    arguments = first if isinstance(first, tuple) else (first,)
+    values, several = task.gather(arguments)
+    assert (len(values), several) == (1, False)
+    values, several = task.gather([[first, second]])
+    assert (len(values), several) == (2, True)
+    with pytest.raises(ValueError, match=f"{task.name} takes .*, not 3 arguments"):
+        task.gather([first, second, first])
+
+
+def test_pieces_are_what_the_model_reads(example: tuple[Task[Any], Any]) -> None:
+    task, rows = example
+    model = seeded_model(task.config, 0).eval()
+    for value in inputs_of(task, rows):
+        pieces = list(task.pieces(value))
+        assert pieces
+        for piece in pieces:
+            latents = model.encode(task.collate([piece]))
+            rollout = attention_rollout(model, task.collate([piece])).on_grid()
+            weights = rollout if isinstance(rollout, dict) else {task.input_role: rollout}
+            picture = task.draw_weights(piece, {name: part[0, 0].numpy() for name, part in weights.items()})
+            assert picture.mode == "RGB"
+            assert latents.values.shape[0] == 1
 
 
 def test_settings_survive_json(example: tuple[Task[Any], Any]) -> None:
@@ -107,9 +156,13 @@ def test_settings_survive_json(example: tuple[Task[Any], Any]) -> None:
 
 def test_what_a_task_declares_is_there(example: tuple[Task[Any], Any]) -> None:
     task, rows = example
-    assert task.input_role in task.roles
-    assert set(task.roles) <= set(rows[0])
+    assert set(task.roles) <= set(rows[0]) <= {*task.roles, *task.optional_roles}
     assert task.default_model in ZOO
+    assert task.released_model is None or ZOO[task.released_model].hub_id is not None
+    # What prediction is given is prepared as a row of data is, less its targets.
+    prepared, row = task.prepare({task.input_role: task.input_of(rows[0])}), task.prepare(rows[0])
+    for name in set(prepared) - {"label"}:
+        assert np.array_equal(prepared[name], row[name])
     assert TASKS[task.name] is type(task)
 
 

@@ -1,4 +1,3 @@
-import itertools
 import math
 from typing import Any
 
@@ -7,8 +6,10 @@ import pytest
 import torch
 
 from perceivers.config import override
+from perceivers.model import PerceiverIO
 from perceivers.pretrained.load import seeded_model
-from perceivers.tasks.fill_mask import FillMask, TextWindows, likeliest
+from perceivers.processing.utf8 import likeliest
+from perceivers.tasks.fill_mask import FillMask, TextWindows
 from perceivers.train import evaluate
 from perceivers.zoo import ZOO
 from train_examples import TINY
@@ -154,18 +155,11 @@ def test_an_empty_split_is_refused() -> None:
         evaluate(make(), seeded_model(CONFIG, 0), [{"text": ""}])
 
 
-def test_likeliest_equals_trying_all() -> None:
-    torch.manual_seed(0)
-    table = (torch.randn(3, 5, dtype=torch.float64) * 2).log_softmax(dim=-1)
-    every = [
-        (sum(float(table[i, byte]) for i, byte in enumerate(string)), string)
-        for string in itertools.product(range(5), repeat=3)
-    ]
-    every.sort(reverse=True)
-    for top_k in (1, 4, 60, 200):
-        found = likeliest(table, top_k)
-        assert [tuple(string.tolist()) for _, string in found] == [string for _, string in every[:top_k]]
-        assert [score for score, _ in found] == pytest.approx([score for score, _ in every[:top_k]])
+def log_probabilities(task: FillMask, model: PerceiverIO, ids: np.ndarray, places: list[int]) -> np.ndarray:
+    """Scores of bytes at places of a text that the model reads as a whole."""
+    with torch.no_grad():
+        logits = model(task.collate([{"input_ids": ids}]))[0, places].double().log_softmax(dim=-1)
+    return logits[:, task.tokenizer.num_special :].numpy()
 
 
 def test_filling_one_mask() -> None:
@@ -174,41 +168,109 @@ def test_filling_one_mask() -> None:
     (result,) = task.predict(model, [text], top_k=4)
     assert len(result) == 4
     ids, [(start, stop)] = task.tokenizer.encode_with_masks(text)
-    logits = model(task.collate([{"input_ids": ids}]))[0, start:stop].detach().double().log_softmax(dim=-1)
-    for entry in result:
-        assert len(entry["token"]) == 3
-        assert min(entry["token"]) >= task.tokenizer.num_special
-        score = sum(float(logits[i, token]) for i, token in enumerate(entry["token"]))
+    scores = log_probabilities(task, model, ids, [*range(start, stop)])
+    expected = likeliest(scores, 4)
+    for entry, (score, string) in zip(result, expected, strict=True):
+        assert bytes(token - 6 for token in entry["token"]) == string
         assert entry["score"] == pytest.approx(math.exp(score), rel=1e-5)
-        assert entry["token_str"] == task.tokenizer.decode(entry["token"])
-        filled = ids.copy()
-        filled[start:stop] = entry["token"]
-        assert entry["sequence"] == task.tokenizer.decode(filled)
-    best = logits[:, task.tokenizer.num_special :].argmax(dim=-1) + task.tokenizer.num_special
-    assert result[0]["token"] == best.tolist()
+        assert entry["token_str"] == string.decode()
+        assert entry["sequence"] == f"The {entry['token_str']} sat."
 
 
 def test_filling_several_masks() -> None:
     task, model = make(), seeded_model(CONFIG, 0).eval()
-    text = "a[MASK]b[MASK:2]c"
-    (result,) = task.predict(model, [text], top_k=3)
-    assert [len(entry["token"]) for entry in result] == [1, 1, 1]
-    ids, spans = task.tokenizer.encode_with_masks(text)
-    assert spans == [(1, 2), (3, 5)]
-    logits = model(task.collate([{"input_ids": ids}]))[0, 3:5]
-    second = logits[:, task.tokenizer.num_special :].argmax(dim=-1) + task.tokenizer.num_special
+    (result,) = task.predict(model, ["a[MASK]b[MASK:2]c"], top_k=3)
+    assert [[len(entry["token"]) for entry in run] for run in result] == [[1, 1, 1], [2, 2, 2]]
+    ids, _ = task.tokenizer.encode_with_masks("a[MASK]b[MASK:2]c")
+    first = likeliest(log_probabilities(task, model, ids, [1]), 3)
+    second = likeliest(log_probabilities(task, model, ids, [3, 4]), 3)
+    assert [entry["token_str"].encode() for entry in result[0]] == [string for _, string in first]
+    assert [entry["token_str"].encode() for entry in result[1]] == [string for _, string in second]
+    # The other run holds its own best.
+    for entry in result[0]:
+        assert entry["sequence"] == f"a{entry['token_str']}b{second[0][1].decode()}c"
+    for entry in result[1]:
+        assert entry["sequence"] == f"a{first[0][1].decode()}b{entry['token_str']}c"
+
+
+@pytest.mark.parametrize("text", ["été chaud", "日本語の文", "🙂 smile", "naïve"])
+def test_fillings_are_utf8(text: str) -> None:
+    task, model = make(), seeded_model(CONFIG, 0).eval()
+    first = len(text[0].encode())
+    (result,) = task.predict(model, [{"text": text, "spans": [[0, first]]}], top_k=5)
     for entry in result:
-        filled = ids.copy()
-        filled[1:2], filled[3:5] = entry["token"], second.numpy()
-        assert entry["sequence"] == task.tokenizer.decode(filled)
+        assert len(entry["token_str"].encode()) == first
+        assert "\ufffd" not in entry["sequence"]
+        assert entry["sequence"].endswith(text[1:])
+
+
+def test_a_word_or_bytes_can_be_hidden() -> None:
+    task, model = make(), seeded_model(CONFIG, 0).eval()
+    masked, hidden, spans = task.predict(
+        model,
+        ["the [MASK:3] then", {"text": "the sun then", "hide": "sun"}, {"text": "the sun then", "spans": [(4, 7)]}],
+    )
+    assert masked == hidden == spans
+
+
+def test_answers_do_not_depend_on_the_batch() -> None:
+    task, model = make(), seeded_model(CONFIG, 0).eval()
+    texts = ["a[MASK]", "some more [MASK:2] text", *(f"{i} [MASK]" for i in range(9)), "[MASK:5]"]
+    together = task.predict(model, texts, top_k=2)
+    for text, result in zip(texts, together, strict=True):
+        (alone,) = task.predict(model, [text], top_k=2)
+        assert [entry["token"] for entry in alone] == [entry["token"] for entry in result]
+        assert [entry["score"] for entry in alone] == pytest.approx([entry["score"] for entry in result], rel=1e-4)
+
+
+def test_long_texts_are_read_by_windows() -> None:
+    task, model = make(), seeded_model(CONFIG, 0).eval()
+    text = "x" * 50 + "[MASK:3]" + "y" * 60 + "[MASK]" + "z" * 5
+    (result,) = task.predict(model, [text], top_k=2)
+    ids, spans = task.tokenizer.encode_with_masks(text)
+    assert spans == [(50, 53), (113, 114)]
+    # The first run lies in the middle of its window; the second at the end of the last.
+    for run, start, (first, last) in ((result[0], 51 - 16, spans[0]), (result[1], len(ids) - LENGTH, spans[1])):
+        scores = log_probabilities(task, model, ids[start : start + LENGTH], [*range(first - start, last - start)])
+        assert [entry["token_str"].encode() for entry in run] == [string for _, string in likeliest(scores, 2)]
+        assert all(len(entry["sequence"]) == len(ids) for entry in run)
+
+
+def test_special_tokens_frame_the_text() -> None:
+    plain, framed, model = make(), make(special_tokens=True), seeded_model(CONFIG, 0).eval()
+    (result,) = framed.predict(model, ["The [MASK:2]!"], top_k=3)
+    ids, _ = plain.tokenizer.encode_with_masks("The [MASK:2]!")
+    ids = np.concatenate([[plain.tokenizer.cls_id], ids, [plain.tokenizer.sep_id]])
+    scores = log_probabilities(plain, model, ids, [5, 6])
+    assert [entry["token_str"].encode() for entry in result] == [string for _, string in likeliest(scores, 3)]
+    assert result[0]["sequence"] == f"The {result[0]['token_str']}!"
+    assert framed.prepare({"text": "x" * 99})["input_ids"].tolist() == [4, *[ord("x") + 6] * (LENGTH - 2), 5]
+
+
+def test_pieces_cover_the_text() -> None:
+    task = make()
+    pieces = [piece["input_ids"] for piece in task.pieces("v" * 70)]
+    assert [len(piece) for piece in pieces] == [LENGTH, LENGTH, LENGTH]
+    (piece,) = task.pieces({"text": "hide me", "hide": "me"})
+    assert piece["input_ids"].tolist() == [*task.tokenizer.encode("hide "), 3, 3]
+    with pytest.raises(ValueError, match="the text is empty"):
+        list(task.pieces(""))
+
+
+def test_the_picture_shows_every_run() -> None:
+    task, model = make(), seeded_model(CONFIG, 0).eval()
+    one, three = "a[MASK]", "a[MASK]b[MASK]c[MASK]"
+    results = task.predict(model, [one, three])
+    heights = [task.picture(text, result).height for text, result in zip((one, three), results, strict=True)]
+    assert heights[1] > 2.5 * heights[0]
 
 
 def test_texts_that_cannot_be_filled_are_refused() -> None:
     task, model = make(), seeded_model(CONFIG, 0).eval()
     with pytest.raises(ValueError, match=r"no \[MASK\] or \[MASK:n\] in 'nothing'"):
         task.predict(model, ["nothing"])
-    with pytest.raises(ValueError, match=r"text of 41 bytes is longer than the model reads \(32\)"):
-        task.predict(model, ["x" * 40 + "[MASK]"])
+    with pytest.raises(ValueError, match=r"\[MASK:40\] is longer than the model reads \(32 bytes\)"):
+        task.predict(model, ["x[MASK:40]"])
     with pytest.raises(ValueError, match=r"\[MASK:0\]"):
         task.predict(model, ["a [MASK:0]"])
 

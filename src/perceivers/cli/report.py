@@ -1,12 +1,12 @@
 """The demo's report: one HTML page with its style and pictures inside, readable in light and dark."""
 
 import base64
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+
+from perceivers.processing.files import write_whole
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #f5f7fa; --card: #ffffff; --ink: #1f2933; --faint: #5f6c7b;
@@ -143,16 +143,6 @@ def page(title: str, lead: str, body: Sequence[str], foot: str) -> str:
         + "\n".join(body)
         + f"\n<footer>{escape(foot)}</footer>\n</main>\n</body>\n</html>\n"
     )
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file beside its place and rename it, so that a crash leaves the old or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
-        partial = Path(scratch, path.name)
-        partial.write_bytes(data)
-        os.replace(partial, path)
 
 
 def _cell(value: str | Cell) -> str:

@@ -6,9 +6,7 @@ A validity mask is `bool` (H, W), `True` where the flow is known.
 
 import io
 import math
-import os
 import struct
-import tempfile
 import tokenize
 import zipfile
 import zlib
@@ -18,6 +16,8 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8, UInt16
+
+from perceivers.processing.files import whole_file
 
 # A slip or a hostile file must not fill the memory.
 _LONGEST_SIDE = 2**15
@@ -204,14 +204,8 @@ def write_flow(path: str | Path, flow: np.ndarray, valid: np.ndarray | None = No
     valid = as_mask(valid, flow)
     _check_values(flow, valid & ~is_known(flow), f"must be numbers from {-_LARGEST_KNOWN:g} to {_LARGEST_KNOWN:g}")
     data = writer(flow, valid)
-    # A folder of its own rather than a temporary file: the result gets the usual permissions.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
-        partial = Path(scratch) / path.name
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_bytes(data)
 
 
 def _of_suffix(table: dict[str, Callable[..., Any]], path: Path) -> Callable[..., Any]:

@@ -1,8 +1,10 @@
 """The contract of a task: prepare, loss, metrics, present. Training, command line and web use only this."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -14,13 +16,16 @@ from torchmetrics import MetricCollection
 
 from perceivers.config import from_json, to_json
 from perceivers.model import PerceiverConfig, PerceiverIO
+from perceivers.processing.files import write_picture, write_whole
 from perceivers.registry import Registry
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 SettingsT = TypeVar("SettingsT")
-Result = list[dict[str, Any]]
+# What a task answers: in the form of the Hugging Face pipelines where they have one, or an object of the task's own.
+Result = Any
+Summary = list[dict[str, Any]]
 
 
 @runtime_checkable
@@ -40,13 +45,13 @@ class Step:
 
     Args:
         loss: Mean loss, a scalar.
-        outputs: What the model answered.
-        targets: What it should have answered.
+        outputs: What the model answered: a tensor, or several by name.
+        targets: What it should have answered, likewise.
     """
 
     loss: Tensor
-    outputs: Tensor
-    targets: Tensor
+    outputs: Any
+    targets: Any
 
 
 class Task(ABC, Generic[SettingsT]):
@@ -63,8 +68,10 @@ class Task(ABC, Generic[SettingsT]):
     name: ClassVar[str]
     Settings: ClassVar[type]
     roles: ClassVar[tuple[str, ...]]  # what a data set must have
+    optional_roles: ClassVar[tuple[str, ...]] = ()  # what it may have
     input_role: ClassVar[str]  # what prediction is given
-    default_model: ClassVar[str]  # name in the zoo
+    default_model: ClassVar[str]  # name in the zoo, for training from nothing
+    released_model: ClassVar[str | None] = None  # name in the zoo of trained weights, for prediction
     score: ClassVar[str]  # metric by which the best checkpoint is chosen
     higher_is_better: ClassVar[bool] = True
 
@@ -124,13 +131,64 @@ class Task(ABC, Generic[SettingsT]):
     def update(self, metrics: MetricCollection, step: Step) -> None:
         """Count one batch."""
 
+    def gather(self, given: Sequence[Any]) -> tuple[Sequence[Any], bool]:
+        """Return the inputs in the arguments of one call, and whether they are several.
+
+        Args:
+            given: One input, or a sequence of inputs; tasks that read several things at once override this.
+
+        Raises:
+            ValueError: The number of arguments is another.
+        """
+        if len(given) != 1:
+            raise ValueError(f"{self.name} takes one input or a list of inputs, not {len(given)} arguments")
+        (value,) = given
+        several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        return (value if several else [value]), several
+
+    def input_of(self, row: Mapping[str, Any]) -> Any:
+        """Return what prediction would be given of a row of data."""
+        return row[self.input_role]
+
+    def pieces(self, value: Any) -> Iterator[dict[str, Any]]:
+        """Cut one input into prepared rows that the model can read: one, unless inputs may be larger than it reads."""
+        yield self.prepare({self.input_role: value})
+
     @abstractmethod
     def predict(self, model: PerceiverIO, inputs: Sequence[Any], *, top_k: int = 5) -> list[Result]:
-        """Answer inputs (values of `input_role`) in the form of the Hugging Face pipelines."""
+        """Answer inputs (values of `input_role`) in the form of the Hugging Face pipelines, where they have one."""
+
+    def summary(self, result: Result) -> Summary:
+        """Return what of a result can be written as JSON."""
+        return result
 
     @abstractmethod
     def picture(self, value: Any, result: Result) -> Image.Image:
         """Draw one input with its answer."""
+
+    def save(self, value: Any, result: Result, folder: Path, name: str) -> list[Path]:
+        """Write all that shows a result to `folder`, under names that begin with `name`.
+
+        Returns:
+            The files.
+        """
+        summary, picture = folder / f"{name}.json", folder / f"{name}.png"
+        write_whole(summary, json.dumps(self.summary(result), indent=2, ensure_ascii=False) + "\n")
+        write_picture(picture, self.picture(value, result))
+        return [summary, picture]
+
+    def draw_weights(self, item: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Image.Image:
+        """Draw on a piece of input how much attention each of its tokens has.
+
+        Args:
+            item: The prepared row, from `pieces`.
+            weights: For each modality the weights of its tokens in the form of their grid; a model of one modality
+                has them under the name of the task's `input_role`.
+
+        Raises:
+            ValueError: The task has no such picture.
+        """
+        raise ValueError(f"{self.name} has no picture of attention")
 
     def to_json(self) -> dict[str, Any]:
         """Return name and settings, as saved beside the model."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 from torchmetrics import MetricCollection
@@ -112,25 +111,6 @@ def present_classes(logits: Float[Tensor, "B E"], labels: Sequence[str], top_k: 
 def target_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row's class id, when it has one."""
     return {"label": int(row["label"])} if row.get("label") is not None else {}
-
-
-def draw_bars(result: Result, width: int = 260, row: int = 22) -> Image.Image:
-    """Draw labels with their scores as bars."""
-    panel = Image.new("RGB", (width, row * max(len(result), 1)), "white")
-    draw = ImageDraw.Draw(panel)
-    for i, entry in enumerate(result):
-        top = i * row
-        draw.rectangle((0, top + 2, round(width * entry["score"]), top + row - 3), fill="#9ecae1")
-        draw.text((6, top + 5), f"{entry['label']}  {entry['score']:.1%}", fill="black")
-    return panel
-
-
-def beside(left: Image.Image, right: Image.Image, gap: int = 12) -> Image.Image:
-    """Put two pictures next to each other on white."""
-    joined = Image.new("RGB", (left.width + gap + right.width, max(left.height, right.height)), "white")
-    joined.paste(left, (0, 0))
-    joined.paste(right, (left.width + gap, 0))
-    return joined
 
 
 def first_answers(logits: Float[Tensor, "B E"] | Float[Tensor, "B O E"]) -> Float[Tensor, "B E"]:

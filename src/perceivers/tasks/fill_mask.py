@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -19,14 +19,16 @@ from perceivers.adapters.text import TextInputConfig, TextOutputConfig
 from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.processing.text import ByteTokenizer
 from perceivers.tasks.base import TASKS, Result, Rows, Step, Task, to_device
-from perceivers.tasks.classes import beside, draw_bars
-from perceivers.tasks.drawing import draw_text
+from perceivers.tasks.drawing import below, beside, draw_bars, draw_text
+from perceivers.tasks.filling import Question, Window, fillings, read_question, windows_around
 from perceivers.tasks.masking import random_mask, random_word_mask
+from perceivers.tasks.texts import draw_text_weights, frame, text_pieces
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 _IGNORE = -100
+_PREDICT_BATCH_SIZE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,8 @@ class FillMaskSettings:
         replace_random: Of the hidden bytes, the share shown as a random byte instead of the mask while training.
         keep_same: Of the hidden bytes, the share shown as it is while training.
         train_stride: Bytes from one training window to the next; evaluation uses windows side by side.
+        special_tokens: Put the id of a beginning before a text and that of an end after it when predicting, as the
+            tokenizer of `transformers` does and the original does not.
     """
 
     masking: Literal["words", "bytes"] = "words"
@@ -53,6 +57,7 @@ class FillMaskSettings:
     replace_random: float = 0.0
     keep_same: float = 0.0
     train_stride: int | None = None
+    special_tokens: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.mask_probability < 1:
@@ -75,6 +80,7 @@ class FillMask(Task[FillMaskSettings]):
     roles: ClassVar[tuple[str, ...]] = ("text",)
     input_role = "text"
     default_model = "language-small"
+    released_model = "language"
     score = "bits_per_byte"
     higher_is_better = False
 
@@ -86,6 +92,7 @@ class FillMask(Task[FillMaskSettings]):
                 f"not '{config.inputs.kind}' and '{config.outputs.kind}'"
             )
         self.max_length = config.inputs.max_length
+        self.text_length = self.max_length - 2 * settings.special_tokens
         self.tokenizer = ByteTokenizer()
 
     @classmethod
@@ -103,7 +110,7 @@ class FillMask(Task[FillMaskSettings]):
 
     def prepare(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return the ids of the text's first bytes."""
-        return {"input_ids": self.tokenizer.encode(row["text"])[: self.max_length]}
+        return {"input_ids": self._framed(self.tokenizer.encode(row["text"])[: self.text_length])}
 
     def collate(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Return `input_ids` and `keep_mask` (B, M), padded to the longest."""
@@ -155,48 +162,73 @@ class FillMask(Task[FillMaskSettings]):
 
     @torch.inference_mode()
     def predict(self, model: PerceiverIO, inputs: Sequence[Any], *, top_k: int = 5) -> list[Result]:
-        """Fill `[MASK]` (one byte) and `[MASK:n]` (n bytes) in each text.
+        """Fill what is hidden in each text; see `read_question` for how to hide. Long texts are read by windows.
 
         Returns:
-            For each text the best fillings of its first mask, with `score`, `token_str` and
-            `sequence`; the other masks of a sequence hold their own best filling.
+            For each text the best fillings of what is hidden, with `score`, `token`, `token_str` and `sequence`; for
+            several hidden runs a list of such lists, one a run, in whose sequences the other runs hold their best.
 
         Raises:
-            ValueError: A text has no mask, or is longer than the model reads.
+            ValueError: A text has nothing hidden, or a hidden run is longer than the model reads.
         """
-        return [self._fill(model, text, top_k) for text in inputs]
+        questions = [read_question(value) for value in inputs]
+        rows = [(question, window) for question in questions for window in windows_around(question, self.text_length)]
+        scores: dict[int, dict[int, np.ndarray]] = {id(question): {} for question in questions}
+        for start in range(0, len(rows), _PREDICT_BATCH_SIZE):
+            chunk = rows[start : start + _PREDICT_BATCH_SIZE]
+            for (question, window), logits in zip(chunk, self._scores(model, chunk), strict=True):
+                scores[id(question)].update(zip(window.spans, logits, strict=True))
+        results: list[Result] = []
+        for question in questions:
+            runs = [scores[id(question)][i] for i in range(len(question.spans))]
+            filled = fillings(question, runs, top_k)
+            results.append(filled[0] if len(filled) == 1 else filled)
+        return results
+
+    def pieces(self, value: Any) -> Iterator[dict[str, Any]]:
+        """Cut a text into windows side by side; what is hidden in it stays hidden."""
+        masked = not isinstance(value, str) or self.tokenizer.encode_with_masks(value)[1]
+        ids = read_question(value).ids if masked else self.tokenizer.encode(value)
+        yield from text_pieces(ids, self.max_length, special_tokens=self.settings.special_tokens)
 
     def picture(self, value: Any, result: Result) -> Image.Image:
-        """Draw the filled text beside the candidates."""
-        bars = [{"label": entry["token_str"], "score": entry["score"]} for entry in result]
-        return beside(draw_text(result[0]["sequence"]), draw_bars(bars))
+        """Draw the filled text beside the candidates of the first hidden runs."""
+        runs = result if isinstance(result[0], list) else [result]
+        bars = [
+            draw_bars([{"label": entry["token_str"], "score": entry["score"]} for entry in run]) for run in runs[:4]
+        ]
+        return beside(draw_text(runs[0][0]["sequence"]), below(bars))
 
-    def _fill(self, model: PerceiverIO, text: str, top_k: int) -> Result:
-        ids, spans = self.tokenizer.encode_with_masks(text)
-        if not spans:
-            raise ValueError(f"no [MASK] or [MASK:n] in {text!r}")
-        if len(ids) > self.max_length:
-            raise ValueError(f"text of {len(ids)} bytes is longer than the model reads ({self.max_length})")
-        where = np.concatenate([np.arange(start, stop) for start, stop in spans])
-        batch = to_device(self.collate([{"input_ids": ids}]), model)
-        logits = model(batch, where=torch.from_numpy(where).to(batch["input_ids"].device))[0]
+    def draw_weights(self, item: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Image.Image:
+        """Colour the text's bytes."""
+        return draw_text_weights(item, weights[self.input_role])
+
+    def _scores(
+        self, model: PerceiverIO, rows: Sequence[tuple[Question, Window]]
+    ) -> list[list[Float[np.ndarray, "_ 256"]]]:
+        """Return the log-probability of each byte at each place that a window asks for, run by run."""
+        items, places = [], []
+        shift = 1 if self.settings.special_tokens else 0
+        for question, window in rows:
+            items.append({"input_ids": self._framed(question.ids[window.start : window.stop])})
+            spans = [question.spans[i] for i in window.spans]
+            places.append(np.concatenate([np.arange(*span) - window.start + shift for span in spans]))
+        batch = to_device(self.collate(items), model)
+        # Rows that ask for less are filled up with a place that all have.
+        width = max(len(wanted) for wanted in places)
+        where = torch.from_numpy(np.stack([np.pad(wanted, (0, width - len(wanted))) for wanted in places]))
+        logits = model(batch, where=where.to(batch["input_ids"].device))
         # The special ids are no text: a filling is made of bytes.
-        log_probabilities = logits.double().log_softmax(dim=-1)[:, self.tokenizer.num_special :].cpu()
-        filled = ids.copy()
-        filled[where] = log_probabilities.argmax(dim=-1).numpy() + self.tokenizer.num_special
-        start, stop = spans[0]
-        results: Result = []
-        for log_probability, chosen in likeliest(log_probabilities[: stop - start], top_k):
-            filled[start:stop] = chosen + self.tokenizer.num_special
-            results.append(
-                {
-                    "score": math.exp(log_probability),
-                    "token": filled[start:stop].tolist(),
-                    "token_str": self.tokenizer.decode(filled[start:stop]),
-                    "sequence": self.tokenizer.decode(filled),
-                }
-            )
-        return results
+        special = self.tokenizer.num_special
+        scores = logits.double().log_softmax(dim=-1)[..., special : special + 256].cpu().numpy()
+        answers = []
+        for (question, window), wanted, row in zip(rows, places, scores, strict=True):
+            lengths = [stop - start for start, stop in (question.spans[i] for i in window.spans)]
+            answers.append(np.split(row[: len(wanted)], np.cumsum(lengths)[:-1]))
+        return answers
+
+    def _framed(self, ids: np.ndarray) -> np.ndarray:
+        return frame(ids) if self.settings.special_tokens else ids
 
     def _choose(self, ids: Tensor, keep_mask: Tensor, generator: torch.Generator | None) -> Tensor:
         probability = self.settings.mask_probability
@@ -247,20 +279,6 @@ class TextWindows(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         start = self.starts[index]
         return {"input_ids": self.ids[start : start + self.length]}
-
-
-def likeliest(log_probabilities: Float[Tensor, "K V"], top_k: int) -> list[tuple[float, np.ndarray]]:
-    """Return the `top_k` likeliest byte strings when each byte is drawn on its own, the likeliest first.
-
-    Exact: of the strings that share a prefix length, only the best `top_k` can grow into a best one.
-    """
-    best = torch.zeros(1, dtype=log_probabilities.dtype)
-    strings = torch.zeros(1, 0, dtype=torch.long)
-    for row in log_probabilities:
-        grown = (best[:, None] + row).flatten()
-        best, flat = grown.topk(min(top_k, len(grown)))
-        strings = torch.cat([strings[flat // len(row)], (flat % len(row))[:, None]], dim=1)
-    return [(float(score), string.numpy()) for score, string in zip(best, strings, strict=True)]
 
 
 def _positions(hidden: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,8 @@ from perceivers.model import PerceiverConfig
 from perceivers.processing.image import fit_image, read_image
 from perceivers.tasks.augment import AugmentConfig, ImageAugmenter
 from perceivers.tasks.base import TASKS, Result, Rows, stack
-from perceivers.tasks.classes import Classification, ClassificationSettings, beside, draw_bars, target_of
+from perceivers.tasks.classes import Classification, ClassificationSettings, target_of
+from perceivers.tasks.drawing import beside, draw_bars
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -43,6 +44,7 @@ class ImageClassification(Classification[ImageClassificationSettings]):
     roles: ClassVar[tuple[str, ...]] = ("image", "label")
     input_role = "image"
     default_model = "image-small"
+    released_model = "image-fourier"
 
     def __init__(self, settings: ImageClassificationSettings, config: PerceiverConfig) -> None:
         super().__init__(settings, config)
@@ -81,6 +83,12 @@ class ImageClassification(Classification[ImageClassificationSettings]):
     def augment(self, batch: dict[str, Tensor], *, training: bool) -> dict[str, Tensor]:
         """Apply the random changes of `settings.augment` while training."""
         return self.augmenter(batch) if training else batch
+
+    def draw_weights(self, item: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Image.Image:
+        """Colour the image as the model read it."""
+        from perceivers.processing.heat_pictures import heat_on_image
+
+        return heat_on_image(item["image"], weights[self.input_role])
 
     def picture(self, value: Any, result: Result) -> Image.Image:
         """Draw the image beside its scores."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -12,9 +13,10 @@ from perceivers.adapters.text import TextInputConfig
 from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.processing.text import ByteTokenizer
 from perceivers.tasks.base import TASKS, Result, Rows
-from perceivers.tasks.classes import Classification, ClassificationSettings, beside, draw_bars, target_of
-from perceivers.tasks.drawing import draw_text
+from perceivers.tasks.classes import Classification, ClassificationSettings, target_of
+from perceivers.tasks.drawing import beside, draw_bars, draw_text
 from perceivers.tasks.masking import random_mask
+from perceivers.tasks.texts import draw_text_weights, frame
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -26,9 +28,12 @@ class TextClassificationSettings(ClassificationSettings):
 
     Args:
         byte_dropout: Share of bytes replaced by the mask while training.
+        special_tokens: Put the id of a beginning before a text and that of an end after it, as the tokenizer of
+            `transformers` does and the original does not.
     """
 
     byte_dropout: float = 0.0
+    special_tokens: bool = False
 
 
 @TASKS.register("text-classification")
@@ -44,7 +49,7 @@ class TextClassification(Classification[TextClassificationSettings]):
         super().__init__(settings, config)
         if not isinstance(config.inputs, TextInputConfig):
             raise ValueError(f"text-classification needs a model with text inputs, not '{config.inputs.kind}'")
-        self.max_length = config.inputs.max_length
+        self.text_length = config.inputs.max_length - 2 * settings.special_tokens
         self.tokenizer = ByteTokenizer()
 
     @classmethod
@@ -58,7 +63,8 @@ class TextClassification(Classification[TextClassificationSettings]):
 
     def prepare(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return the ids of the text's first bytes."""
-        return {"input_ids": self.tokenizer.encode(row["text"])[: self.max_length], **target_of(row)}
+        ids = self.tokenizer.encode(row["text"])[: self.text_length]
+        return {"input_ids": frame(ids) if self.settings.special_tokens else ids, **target_of(row)}
 
     def collate(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Return `input_ids` and `keep_mask` (B, M), padded to the longest, and, when known, `label` (B,)."""
@@ -90,3 +96,7 @@ class TextClassification(Classification[TextClassificationSettings]):
     def picture(self, value: Any, result: Result) -> Image.Image:
         """Draw the text beside its scores."""
         return beside(draw_text(value), draw_bars(result))
+
+    def draw_weights(self, item: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Image.Image:
+        """Colour the text's bytes."""
+        return draw_text_weights(item, weights[self.input_role])

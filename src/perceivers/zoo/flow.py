@@ -34,3 +34,31 @@ ZOO.add(
         ),
     ),
 )
+
+ZOO.add(
+    "optical-flow-small",
+    Spec(
+        name="optical-flow-small",
+        task="optical-flow",
+        summary="Optical flow between frames of 96x128 pixels, sized for a CPU; no released weights",
+        config=PerceiverConfig(
+            inputs=FlowInputConfig(
+                image_size=(96, 128),
+                positioned=PositionedConfig(
+                    positions=FourierPositionConfig(num_bands=16, max_resolution=(96, 128)),
+                ),
+            ),
+            encoder=EncoderConfig(
+                num_latents=256,
+                latent_channels=128,
+                num_blocks=1,
+                num_layers_per_block=6,
+                num_cross_heads=1,
+                num_self_heads=8,
+            ),
+            queries=TokenQueryConfig(),
+            decoder=CrossAttentionDecoderConfig(num_heads=1),
+            outputs=FlowOutputConfig(),
+        ),
+    ),
+)

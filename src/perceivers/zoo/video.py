@@ -1,5 +1,7 @@
 """Video with sound and label, auto-encoded."""
 
+from dataclasses import dataclass
+
 from perceivers.adapters.audio import AudioInputConfig, AudioOutputConfig
 from perceivers.adapters.image import GridQueryConfig, PixelOutputConfig
 from perceivers.adapters.label import LabelInputConfig, LabelOutputConfig, LearnedQueryConfig
@@ -9,15 +11,86 @@ from perceivers.model import CrossAttentionDecoderConfig, EncoderConfig, Perceiv
 from perceivers.nn.positions import FourierPositionConfig, PositionedConfig
 from perceivers.zoo.spec import ZOO, Spec
 
-_NUM_FRAMES, _IMAGE_SIZE, _NUM_SAMPLES, _SAMPLES_PER_PATCH, _NUM_CLASSES = 16, (224, 224), 30720, 16, 700
+
+@dataclass(frozen=True, kw_only=True)
+class _Clip:
+    """What a window of a clip looks like.
+
+    Args:
+        num_frames: Frames.
+        side: Height and width of a frame.
+        num_samples: Samples of sound.
+        num_classes: Labels.
+    """
+
+    num_frames: int
+    side: int
+    num_samples: int
+    num_classes: int
 
 
-def _image_positions(*, endpoint: bool) -> FourierPositionConfig:
-    return FourierPositionConfig(num_bands=32, max_resolution=(16, 56, 56), endpoint=endpoint)
+_SAMPLES_PER_PATCH, _BLOCK = 16, 4
 
 
-def _audio_positions(*, endpoint: bool) -> FourierPositionConfig:
-    return FourierPositionConfig(num_bands=192, max_resolution=(_NUM_SAMPLES,), endpoint=endpoint)
+def _autoencoder(
+    clip: _Clip, encoder: EncoderConfig, *, bands: tuple[int, int], channels: tuple[int, int], hides: tuple[float, ...]
+) -> PerceiverConfig:
+    """Return a model that auto-encodes such windows.
+
+    Args:
+        clip: The windows.
+        encoder: The latents.
+        bands: Frequencies of positions in frames, and in sound.
+        channels: Width of the label's query, and of the decoder's answers.
+        hides: The share of audio, video and label that is hidden.
+    """
+
+    def frames(*, endpoint: bool) -> FourierPositionConfig:
+        resolution = (clip.num_frames, clip.side // _BLOCK, clip.side // _BLOCK)
+        return FourierPositionConfig(num_bands=bands[0], max_resolution=resolution, endpoint=endpoint)
+
+    def sound(*, endpoint: bool) -> FourierPositionConfig:
+        return FourierPositionConfig(num_bands=bands[1], max_resolution=(clip.num_samples,), endpoint=endpoint)
+
+    return PerceiverConfig(
+        inputs=MultimodalInputConfig(
+            inputs={
+                "audio": AudioInputConfig(
+                    num_samples=clip.num_samples,
+                    samples_per_patch=_SAMPLES_PER_PATCH,
+                    positioned=PositionedConfig(positions=sound(endpoint=True)),
+                ),
+                "video": VideoInputConfig(
+                    num_frames=clip.num_frames,
+                    image_size=(clip.side, clip.side),
+                    positioned=PositionedConfig(positions=frames(endpoint=True)),
+                ),
+                "label": LabelInputConfig(num_classes=clip.num_classes),
+            },
+            mask_probabilities=dict(zip(("audio", "video", "label"), hides, strict=True)),
+        ),
+        encoder=encoder,
+        # The original asks for single positions only, and those it counts without the end of the axis.
+        queries=MultimodalQueryConfig(
+            queries={
+                "audio": GridQueryConfig(
+                    grid_shape=(clip.num_samples // _SAMPLES_PER_PATCH,), positions=sound(endpoint=False)
+                ),
+                "video": GridQueryConfig(
+                    grid_shape=(clip.num_frames, clip.side, clip.side), positions=frames(endpoint=False)
+                ),
+                "label": LearnedQueryConfig(num_channels=channels[0]),
+            }
+        ),
+        decoder=CrossAttentionDecoderConfig(num_heads=1, final_channels=channels[1]),
+        outputs=MultimodalOutputConfig(
+            outputs={
+                "audio": AudioOutputConfig(samples_per_patch=_SAMPLES_PER_PATCH),
+                "video": PixelOutputConfig(),
+                "label": LabelOutputConfig(num_classes=clip.num_classes),
+            }
+        ),
+    )
 
 
 ZOO.add(
@@ -29,24 +102,9 @@ ZOO.add(
         licence="CC BY 4.0",
         hub_id="deepmind/multimodal-perceiver",
         labels="kinetics700",
-        config=PerceiverConfig(
-            inputs=MultimodalInputConfig(
-                inputs={
-                    "audio": AudioInputConfig(
-                        num_samples=_NUM_SAMPLES,
-                        samples_per_patch=_SAMPLES_PER_PATCH,
-                        positioned=PositionedConfig(positions=_audio_positions(endpoint=True)),
-                    ),
-                    "video": VideoInputConfig(
-                        num_frames=_NUM_FRAMES,
-                        image_size=_IMAGE_SIZE,
-                        positioned=PositionedConfig(positions=_image_positions(endpoint=True)),
-                    ),
-                    "label": LabelInputConfig(num_classes=_NUM_CLASSES),
-                },
-                mask_probabilities={"audio": 0.0, "video": 0.0, "label": 1.0},
-            ),
-            encoder=EncoderConfig(
+        config=_autoencoder(
+            _Clip(num_frames=16, side=224, num_samples=30720, num_classes=700),
+            EncoderConfig(
                 num_latents=784,
                 latent_channels=512,
                 num_blocks=1,
@@ -54,26 +112,32 @@ ZOO.add(
                 num_cross_heads=1,
                 num_self_heads=8,
             ),
-            # The original asks for single positions only, and those it counts without the end of the axis.
-            queries=MultimodalQueryConfig(
-                queries={
-                    "audio": GridQueryConfig(
-                        grid_shape=(_NUM_SAMPLES // _SAMPLES_PER_PATCH,), positions=_audio_positions(endpoint=False)
-                    ),
-                    "video": GridQueryConfig(
-                        grid_shape=(_NUM_FRAMES, *_IMAGE_SIZE), positions=_image_positions(endpoint=False)
-                    ),
-                    "label": LearnedQueryConfig(num_channels=1024),
-                }
+            bands=(32, 192),
+            channels=(1024, 512),
+            hides=(0.0, 0.0, 1.0),
+        ),
+    ),
+)
+
+ZOO.add(
+    "video-autoencoding-small",
+    Spec(
+        name="video-autoencoding-small",
+        task="video-autoencoding",
+        summary="The same for 8 frames of 48x48 pixels with sound at 16 kHz, sized for a CPU; no released weights",
+        config=_autoencoder(
+            _Clip(num_frames=8, side=48, num_samples=5120, num_classes=10),
+            EncoderConfig(
+                num_latents=128,
+                latent_channels=128,
+                num_blocks=1,
+                num_layers_per_block=4,
+                num_cross_heads=1,
+                num_self_heads=4,
             ),
-            decoder=CrossAttentionDecoderConfig(num_heads=1, final_channels=512),
-            outputs=MultimodalOutputConfig(
-                outputs={
-                    "audio": AudioOutputConfig(samples_per_patch=_SAMPLES_PER_PATCH),
-                    "video": PixelOutputConfig(),
-                    "label": LabelOutputConfig(num_classes=_NUM_CLASSES),
-                }
-            ),
+            bands=(12, 48),
+            channels=(128, 128),
+            hides=(0.0, 0.0, 0.5),
         ),
     ),
 )

@@ -1,0 +1,178 @@
+"""What of a text is hidden and wanted back: a user's words to windows that a model reads, scores to fillings."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from perceivers.processing import utf8
+from perceivers.processing.text import ByteTokenizer
+
+Span = tuple[int, int]
+
+_TOKENIZER = ByteTokenizer()
+_KEYS = ("text", "hide", "spans")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A text with hidden bytes.
+
+    Args:
+        ids: All of it, mask ids where bytes are hidden, (M,).
+        spans: Start and stop of each hidden run, in order.
+    """
+
+    ids: Int[np.ndarray, "M"]
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Part of a question that the model reads at once.
+
+    Args:
+        start: Where it begins in the text.
+        stop: Where it ends.
+        spans: The hidden runs that are asked for, as indices into `Question.spans`.
+    """
+
+    start: int
+    stop: int
+    spans: tuple[int, ...]
+
+
+def read_question(value: Any) -> Question:
+    """Return what is asked.
+
+    Args:
+        value: A text with `[MASK]` (a byte) or `[MASK:n]` (n bytes); or a mapping with `text` and either `hide`, a word
+            or a piece of text that is hidden wherever it stands, or `spans`, pairs of byte offsets (start, stop).
+
+    Raises:
+        ValueError: Nothing is hidden, or a word or span is not in the text.
+    """
+    if isinstance(value, str):
+        value = {"text": value}
+    if not isinstance(value, Mapping) or not isinstance(value.get("text"), str) or set(value) - set(_KEYS):
+        raise ValueError(f"{value!r} must be a text, or a mapping with text and one of {list(_KEYS[1:])}")
+    text, hide, spans = (value.get(key) for key in _KEYS)
+    if hide is not None and spans is not None:
+        raise ValueError(f"give hide ({hide!r}) or spans ({spans!r}), not both")
+    if hide is None and spans is None:
+        ids, found = _TOKENIZER.encode_with_masks(text)
+        if not found:
+            raise ValueError(f"no [MASK] or [MASK:n] in {text!r}, and neither 'hide' nor 'spans' beside it")
+        return Question(ids, tuple(found))
+    chosen = _spans_of_word(text, hide) if hide is not None else _checked_spans(text, spans)
+    ids = _TOKENIZER.encode(text).copy()
+    for start, stop in chosen:
+        ids[start:stop] = _TOKENIZER.mask_id
+    return Question(ids, chosen)
+
+
+def _spans_of_word(text: str, hide: Any) -> tuple[Span, ...]:
+    if not isinstance(hide, str) or not hide:
+        raise ValueError(f"hide ({hide!r}) must be a word or a piece of the text")
+    # A word is meant as a whole: "he" does not stand in "the".
+    before, after = (r"(?<!\w)" if re.match(r"\w", hide) else "", r"(?!\w)" if re.search(r"\w\Z", hide) else "")
+    found = [match.span() for match in re.finditer(before + re.escape(hide) + after, text)]
+    if not found:
+        raise ValueError(f"hide ({hide!r}) does not stand in {text!r}")
+    return tuple(_TOKENIZER.byte_span(text, start, stop) for start, stop in found)
+
+
+def _checked_spans(text: str, spans: Any) -> tuple[Span, ...]:
+    length = len(text.encode("utf-8"))
+    try:
+        chosen = tuple(sorted((int(start), int(stop)) for start, stop in spans))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"spans ({spans!r}) must be pairs of byte offsets (start, stop)") from error
+    last = 0
+    for start, stop in chosen:
+        if not last <= start < stop <= length:
+            raise ValueError(f"span ({start}, {stop}) must be bytes of the text ({length}), after those before it")
+        last = stop
+    if not chosen:
+        raise ValueError("spans is empty; name at least one pair of byte offsets (start, stop)")
+    return chosen
+
+
+def windows_around(question: Question, length: int) -> list[Window]:
+    """Cut a text into windows of at most `length` bytes, with hidden runs near the middle of theirs.
+
+    Raises:
+        ValueError: A hidden run is longer than a window.
+    """
+    total = len(question.ids)
+    if total <= length:
+        return [Window(0, total, tuple(range(len(question.spans))))]
+    groups: list[list[int]] = []
+    for i, (start, stop) in enumerate(question.spans):
+        if stop - start > length:
+            raise ValueError(f"[MASK:{stop - start}] is longer than the model reads ({length} bytes)")
+        # Runs that are far apart would each stand at an end of a window they share.
+        if groups and stop - question.spans[groups[-1][0]][0] <= length // 2:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    windows = []
+    for group in groups:
+        middle = (question.spans[group[0]][0] + question.spans[group[-1]][1]) // 2
+        start = min(max(middle - length // 2, 0), total - length)
+        windows.append(Window(start, start + length, tuple(group)))
+    return windows
+
+
+def fillings(
+    question: Question, log_probabilities: Sequence[Float[np.ndarray, "_ 256"]], top_k: int
+) -> list[list[dict[str, Any]]]:
+    """Return the best fillings of each hidden run.
+
+    Args:
+        question: The text.
+        log_probabilities: Of each byte at each place of each run.
+        top_k: How many fillings of a run.
+
+    Returns:
+        For each run `score`, `token` (ids), `token_str` and `sequence`, the best first; in a sequence all other runs
+        hold their own best filling.
+    """
+    best: list[list[tuple[float, bytes]]] = []
+    for (start, stop), scores in zip(question.spans, log_probabilities, strict=True):
+        before, after = _known(question.ids[:start][::-1])[::-1], _known(question.ids[stop:])
+        best.append(utf8.likeliest(scores, top_k, before, after))
+    filled = question.ids.copy()
+    for (start, stop), candidates in zip(question.spans, best, strict=True):
+        filled[start:stop] = _ids(candidates[0][1])
+    return [
+        [_entry(filled, span, score, string) for score, string in candidates]
+        for span, candidates in zip(question.spans, best, strict=True)
+    ]
+
+
+def _known(ids: np.ndarray) -> bytes:
+    """Return the first bytes of `ids`, up to the next hidden one; no character needs more than four."""
+    ids = ids[:4]
+    hidden = np.flatnonzero(ids < _TOKENIZER.num_special)
+    known = ids[: hidden[0]] if len(hidden) else ids
+    return (known - _TOKENIZER.num_special).astype(np.uint8).tobytes()
+
+
+def _ids(string: bytes) -> np.ndarray:
+    return np.frombuffer(string, dtype=np.uint8).astype(np.int64) + _TOKENIZER.num_special
+
+
+def _entry(filled: np.ndarray, span: Span, log_probability: float, string: bytes) -> dict[str, Any]:
+    sequence = filled.copy()
+    sequence[slice(*span)] = _ids(string)
+    return {
+        "score": math.exp(log_probability),
+        "token": _ids(string).tolist(),
+        "token_str": string.decode("utf-8", "replace"),
+        "sequence": _TOKENIZER.decode(sequence),
+    }

@@ -1,0 +1,379 @@
+"""Optical flow: two frames of any size in, the motion of each pixel out."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, UInt8
+from PIL import Image
+from torch import Tensor
+from torchmetrics import MeanMetric, Metric, MetricCollection
+
+from perceivers.adapters.flow import FlowInputConfig, FlowOutputConfig
+from perceivers.config import override
+from perceivers.data.inputs import predict_inputs
+from perceivers.model import PerceiverConfig, PerceiverIO
+from perceivers.processing.files import write_picture, write_whole
+from perceivers.processing.flow import blend, pad_to, read_flow, tile_corners, write_flow
+from perceivers.processing.flow_pictures import colour_wheel, flow_picture, overlay, warp
+from perceivers.processing.image import read_image
+from perceivers.tasks.base import TASKS, Rows, Step, Summary, Task, to_device
+from perceivers.tasks.drawing import beside, captioned
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Frame = UInt8[np.ndarray, "H W C"]
+_LIMITS = (1, 3, 5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpticalFlowSettings:
+    """Settings of optical flow.
+
+    Args:
+        min_overlap: Pixels that neighbouring tiles share at least.
+        even_tiles: Take as few tiles as will do and spread them evenly, as the paper's evaluation does. Otherwise they
+            follow each other from the top left, as in the original's example.
+        tiles_per_batch: Tiles that the model reads at once.
+        chunk_size: Pixels of a tile that are asked for at once, which bounds the memory; the answers do not depend
+            on it.
+        loss: What training makes small: the distance between the motions ("epe"), or the sum of the absolute
+            differences of their parts ("l1").
+    """
+
+    min_overlap: int = 20
+    even_tiles: bool = False
+    tiles_per_batch: int = 1
+    chunk_size: int = 32768
+    loss: Literal["epe", "l1"] = "epe"
+
+    def __post_init__(self) -> None:
+        for name in ("tiles_per_batch", "chunk_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
+
+
+@dataclass(frozen=True)
+class FlowResult:
+    """The motion between two frames.
+
+    Args:
+        flow: How far each pixel of the first frame moves, u to the right and v down, in pixels, (H, W, 2).
+        frames: The two frames, each (H, W, C).
+        num_tiles: In how many tiles they were read.
+    """
+
+    flow: Float32[np.ndarray, "H W 2"]
+    frames: tuple[Frame, Frame]
+    num_tiles: int
+
+    def picture(self, max_motion: float | None = None) -> Image.Image:
+        """Draw the motion in the usual colours, the colour wheel in a corner; see `flow_picture`."""
+        picture = flow_picture(self.flow, max_motion)
+        side = min(picture.size) // 5
+        if side >= 16:
+            wheel = colour_wheel(side)
+            corner = (picture.width - side - 4, picture.height - side - 4)
+            # The wheel's corners are white; only the disc is pasted.
+            line = (2 * np.arange(side) + 1 - side) / side
+            disc = Image.fromarray(np.hypot(line, line[:, None]) <= 1)
+            picture.paste(wheel, corner, disc)
+        return picture
+
+    def overlay(self, spacing: int | None = None) -> Image.Image:
+        """Draw arrows on the first frame; `spacing` pixels between them, by default a thirtieth of the width."""
+        return overlay(self.frames[0], self.flow, spacing or max(self.flow.shape[1] // 30, 8))
+
+    def warped(self) -> Image.Image:
+        """Draw the first frame, fetched by the motion from the second; black where it comes from outside."""
+        fetched, _ = warp(self.frames[1], self.flow)
+        return _as_picture(fetched)
+
+    def sheet(self) -> Image.Image:
+        """Draw the first frame, the motion, the arrows and the warped frame on one sheet."""
+        top = beside(captioned(_as_picture(self.frames[0]), "first frame"), captioned(self.picture(), "motion"))
+        bottom = beside(captioned(self.overlay(), "motion as arrows"), captioned(self.warped(), "second frame, warped"))
+        sheet = Image.new("RGB", (top.width, top.height + bottom.height + 12), "white")
+        sheet.paste(top, (0, 0))
+        sheet.paste(bottom, (0, top.height + 12))
+        return sheet
+
+    def save(self, path: str | Path) -> None:
+        """Write the motion as `.flo`, KITTI's `.png` or `.npy`; see `write_flow`."""
+        write_flow(path, self.flow)
+
+
+@TASKS.register("optical-flow")
+class OpticalFlow(Task[OpticalFlowSettings]):
+    """The motion of each pixel of a frame; frames larger than the model reads are cut into tiles that overlap."""
+
+    Settings = OpticalFlowSettings
+    roles: ClassVar[tuple[str, ...]] = ("frame1", "frame2", "flow")
+    input_role = "frames"
+    default_model = "optical-flow-small"
+    released_model = "optical-flow"
+    score = "epe"
+    higher_is_better = False
+
+    def __init__(self, settings: OpticalFlowSettings, config: PerceiverConfig) -> None:
+        super().__init__(settings, config)
+        if not isinstance(config.inputs, FlowInputConfig) or not isinstance(config.outputs, FlowOutputConfig):
+            raise ValueError(
+                f"optical-flow needs a model with flow inputs and outputs, "
+                f"not '{config.inputs.kind}' and '{config.outputs.kind}'"
+            )
+        self.tile = config.inputs.image_size
+        self.channels = config.inputs.image_channels
+        if settings.min_overlap >= min(self.tile):
+            raise ValueError(f"min_overlap ({settings.min_overlap}) must be less than the sides of a tile {self.tile}")
+
+    @classmethod
+    def example(cls) -> "tuple[Self, Rows]":
+        """Return a tiny task on noise that moves by a pixel."""
+        from perceivers.zoo import ZOO
+
+        changes = {
+            "inputs.image_size": [12, 16],
+            "inputs.positioned.positions.max_resolution": [12, 16],
+            "inputs.positioned.positions.num_bands": 2,
+            "encoder.num_latents": 4,
+            "encoder.num_layers_per_block": 1,
+            # The original starts at no motion, where most of the model has no gradient.
+            "outputs.zero_init": False,
+        }
+        config = override(ZOO[cls.default_model].config, changes)
+        noise = np.random.default_rng(0)
+        rows = []
+        for height, width in ((12, 16), (20, 18), (9, 11)):
+            frame = noise.integers(0, 256, (height, width, 3), dtype=np.uint8)
+            flow = np.broadcast_to(np.array([1, 0], dtype=np.float32), (height, width, 2)).copy()
+            rows.append({"frame1": frame, "frame2": np.roll(frame, 1, axis=1), "flow": flow})
+        return cls.fit(config, None, {"min_overlap": 4}), rows
+
+    def gather(self, given: Sequence[Any]) -> tuple[Sequence[Any], bool]:
+        """Take two frames; or one list of pairs, a video, a folder of frames, or an array (T, H, W, C) of them.
+
+        Raises:
+            ValueError: It is none of these.
+        """
+        if len(given) == 2:
+            return [tuple(given)], False
+        if len(given) != 1:
+            raise ValueError(f"optical-flow takes two frames, or one sequence of them, not {len(given)} arguments")
+        (value,) = given
+        if isinstance(value, str | Path):
+            return [pair for _, pair in predict_inputs([str(value)], self.input_role)], True
+        if isinstance(value, np.ndarray) and value.ndim == 4:
+            return (list(pairwise(value)), True) if len(value) != 2 else ([tuple(value)], False)
+        if isinstance(value, Sequence) and all(isinstance(pair, Sequence) and len(pair) == 2 for pair in value):
+            return value, True
+        raise ValueError("optical-flow takes two frames, a list of pairs, a video, a folder of frames, or an array")
+
+    def input_of(self, row: Mapping[str, Any]) -> Any:
+        """Return the row's two frames."""
+        return (row["frame1"], row["frame2"])
+
+    def prepare(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Read two frames (2, H, W, C) and, when there, the true flow (H, W, 2) with where it is known (H, W).
+
+        Raises:
+            ValueError: The frames differ in size, or the flow's size is another.
+        """
+        first, second = row["frames"] if "frames" in row else self.input_of(row)
+        frames = [self._channels(read_image(frame)) for frame in (first, second)]
+        if frames[0].shape != frames[1].shape:
+            sizes = [frame.shape[:2] for frame in frames]
+            raise ValueError(f"the frames differ in size: {sizes[0]} and {sizes[1]}; both must have the same")
+        item: dict[str, Any] = {"frames": np.stack(frames)}
+        if row.get("flow") is not None:
+            flow, valid = _read_truth(row["flow"])
+            if flow.shape[:2] != frames[0].shape[:2]:
+                raise ValueError(f"the flow has size {flow.shape[:2]}, the frames have {frames[0].shape[:2]}")
+            item |= {"flow": flow, "valid": valid}
+        return item
+
+    def collate(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Return `frames` (B, 2, H, W, C) padded to the largest, `size` (B, 2), and, when known, `flow` and `valid`.
+
+        `flow` is (B, H, W, 2) and `valid` (B, H, W), `False` where the truth is not known or a frame was padded.
+        """
+        sizes = [item["frames"].shape[1:3] for item in items]
+        room = tuple(max(self.tile[axis], *(size[axis] for size in sizes)) for axis in (0, 1))
+        batch = {
+            "frames": torch.from_numpy(np.stack([pad_to(item["frames"], room) for item in items])),
+            "size": torch.tensor(sizes),
+        }
+        if "flow" in items[0]:
+            margins = [[(0, room[axis] - size[axis]) for axis in (0, 1)] for size in sizes]
+            pairs = list(zip(items, margins, strict=True))
+            batch["flow"] = torch.from_numpy(np.stack([np.pad(item["flow"], [*m, (0, 0)]) for item, m in pairs]))
+            batch["valid"] = torch.from_numpy(np.stack([np.pad(item["valid"], m) for item, m in pairs]))
+        return batch
+
+    def augment(self, batch: dict[str, Tensor], *, training: bool) -> dict[str, Tensor]:
+        """Cut a part as large as a tile out of each pair while training, at random."""
+        if not training:
+            return batch
+        height, width = self.tile
+        cut: dict[str, list[Tensor]] = {"frames": [], "flow": [], "valid": []}
+        for row, (rows, columns) in enumerate(batch["size"].tolist()):
+            top = int(torch.randint(max(rows - height, 0) + 1, ()))
+            left = int(torch.randint(max(columns - width, 0) + 1, ()))
+            inside = (slice(top, top + height), slice(left, left + width))
+            cut["frames"].append(batch["frames"][row][(slice(None), *inside)])
+            cut["flow"].append(batch["flow"][row][inside])
+            cut["valid"].append(batch["valid"][row][inside])
+        return {name: torch.stack(parts) for name, parts in cut.items()}
+
+    def step(self, model: PerceiverIO, batch: Mapping[str, Tensor]) -> Step:
+        """Return the mean loss over pixels whose motion is known; when evaluating, frames are read by tiles."""
+        flow = model({"frames": batch["frames"]}) if model.training else self._by_tiles(model, batch)
+        difference = flow - batch["flow"]
+        if self.settings.loss == "l1":
+            error = difference.abs().sum(dim=-1)
+        else:
+            # The derivative of a distance has no value at 0.
+            error = (difference.square().sum(dim=-1) + 1e-12).sqrt()
+        valid = batch["valid"]
+        loss = error.where(valid, 0).sum() / valid.sum().clamp(min=1)
+        return Step(loss, flow, batch["flow"].masked_fill(~valid[..., None], torch.nan))
+
+    def metrics(self) -> MetricCollection:
+        """Return the end-point error in pixels, and the shares of outliers; see `end_point_error`."""
+        names = ("epe", *(f"px{limit}" for limit in _LIMITS), "fl_all")
+        metrics: dict[str, Metric | MetricCollection] = {name: MeanMetric() for name in names}
+        return MetricCollection(metrics, compute_groups=False)
+
+    def update(self, metrics: MetricCollection, step: Step) -> None:
+        """Count the pixels of one batch whose motion is known."""
+        known = ~step.targets.isnan().any(dim=-1)
+        flow, truth = step.outputs[known].double(), step.targets[known].double()
+        if not len(truth):
+            return
+        error, motion = (flow - truth).norm(dim=-1), truth.norm(dim=-1)
+        metrics["epe"].update(error)
+        for limit in _LIMITS:
+            metrics[f"px{limit}"].update((error > limit).float())
+        metrics["fl_all"].update(((error > 3) & (error > 0.05 * motion)).float())
+
+    def pieces(self, value: Any) -> Iterator[dict[str, Any]]:
+        """Cut a pair of frames into tiles."""
+        frames = self.prepare({self.input_role: value})["frames"]
+        for tile in self._tiles(frames, self._corners(*frames.shape[1:3])):
+            yield {"frames": tile}
+
+    @torch.inference_mode()
+    def predict(self, model: PerceiverIO, inputs: Sequence[Any], *, top_k: int = 5) -> list[FlowResult]:
+        """Return the motion from the first to the second frame of each pair; `top_k` means nothing here.
+
+        Raises:
+            ValueError: A frame cannot be read, or the two differ in size.
+        """
+        results = []
+        for value in inputs:
+            frames = self.prepare({self.input_role: value})["frames"]
+            height, width = frames.shape[1:3]
+            flow = self.estimate(model, frames)
+            results.append(FlowResult(flow, (frames[0], frames[1]), len(self._corners(height, width))))
+        return results
+
+    def estimate(self, model: PerceiverIO, frames: UInt8[np.ndarray, "2 H W C"]) -> Float32[np.ndarray, "H W 2"]:
+        """Return the motion between two frames, read tile by tile and blended where tiles overlap."""
+        height, width = frames.shape[1:3]
+        corners = self._corners(height, width)
+        tiles: list[np.ndarray] = []
+        for start in range(0, len(corners), self.settings.tiles_per_batch):
+            some = corners[start : start + self.settings.tiles_per_batch]
+            batch = {"frames": torch.from_numpy(np.stack(list(self._tiles(frames, some))))}
+            latents = model.encode(to_device(batch, model))
+            flows = model.decode(latents, chunk_size=self.settings.chunk_size)
+            tiles += list(flows.float().cpu().numpy())
+        return blend(tiles, corners, height, width)
+
+    def summary(self, result: FlowResult) -> Summary:
+        """Return the size, the number of tiles and how far things move, in pixels."""
+        motion = np.linalg.norm(result.flow, axis=-1)
+        height, width = motion.shape
+        return [
+            {
+                "height": height,
+                "width": width,
+                "tiles": result.num_tiles,
+                "mean_motion": round(float(motion.mean()), 4),
+                "max_motion": round(float(motion.max()), 4),
+                "mean_u": round(float(result.flow[..., 0].mean()), 4),
+                "mean_v": round(float(result.flow[..., 1].mean()), 4),
+            }
+        ]
+
+    def picture(self, value: Any, result: FlowResult) -> Image.Image:
+        """Draw frame, motion, arrows and the warped frame on one sheet."""
+        return result.sheet()
+
+    def save(self, value: Any, result: FlowResult, folder: Path, name: str) -> list[Path]:
+        """Write the motion in all formats (`.flo`, `.kitti.png`, `.npy`), pictures of it, and a summary."""
+        files = [folder / f"{name}{ending}" for ending in (".flo", ".kitti.png", ".npy")]
+        for path in files:
+            result.save(path)
+        pictures = {
+            "flow": result.picture(),
+            "overlay": result.overlay(),
+            "warped": result.warped(),
+            "sheet": result.sheet(),
+        }
+        for ending, picture in pictures.items():
+            files.append(folder / f"{name}.{ending}.png")
+            write_picture(files[-1], picture)
+        files.append(folder / f"{name}.json")
+        write_whole(files[-1], json.dumps(self.summary(result), indent=2) + "\n")
+        return files
+
+    def draw_weights(self, item: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Image.Image:
+        """Colour the first frame of a tile."""
+        from perceivers.processing.heat_pictures import heat_on_image
+
+        return heat_on_image(item["frames"][0], weights[self.input_role])
+
+    def _by_tiles(self, model: PerceiverIO, batch: Mapping[str, Tensor]) -> Float[Tensor, "B H W 2"]:
+        """Return the motion of frames of their own sizes, zero where they were padded."""
+        flow = torch.zeros_like(batch["flow"])
+        for row, (height, width) in enumerate(batch["size"].tolist()):
+            frames = batch["frames"][row, :, :height, :width].cpu().numpy()
+            flow[row, :height, :width] = torch.from_numpy(self.estimate(model, frames)).to(flow)
+        return flow
+
+    def _corners(self, height: int, width: int) -> list[tuple[int, int]]:
+        settings = self.settings
+        return tile_corners(height, width, self.tile, settings.min_overlap, even=settings.even_tiles)
+
+    def _tiles(self, frames: np.ndarray, corners: Sequence[tuple[int, int]]) -> Iterator[np.ndarray]:
+        padded = pad_to(frames, self.tile)
+        for y, x in corners:
+            yield padded[:, y : y + self.tile[0], x : x + self.tile[1]]
+
+    def _channels(self, image: Frame) -> Frame:
+        if image.shape[-1] == self.channels:
+            return image
+        if self.channels == 3:
+            return np.repeat(image, 3, axis=-1)
+        return np.asarray(Image.fromarray(image).convert("L"))[..., None]
+
+
+def _read_truth(value: Any) -> tuple[Float32[np.ndarray, "H W 2"], Bool[np.ndarray, "H W"]]:
+    """Read a flow from a file or an array, NaN where it is not known."""
+    if isinstance(value, str | Path):
+        field = read_flow(value)
+        return field.flow, field.valid
+    flow = np.asarray(value, dtype=np.float32)
+    valid = np.isfinite(flow).all(axis=-1)
+    return np.where(valid[..., None], flow, np.float32(0)), valid
+
+
+def _as_picture(frame: np.ndarray) -> Image.Image:
+    return Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame).convert("RGB")

@@ -212,6 +212,10 @@ def test_how_a_folder_prepares_images_is_kept_to(tmp_path: Path) -> None:
     assert inputs.std.tolist() == pytest.approx([0.1, 0.2, 0.3])
     assert opened.task is not None
     assert opened.task["fit"] == "center"
+    prepare_as(tmp_path, crop_size=224)
+    opened = open_source(tmp_path)
+    assert opened.task is not None
+    assert opened.task["fit"] == "crop"
     prepare_as(tmp_path, do_normalize=False, do_center_crop=False)
     opened = open_source(tmp_path)
     assert opened.model.inputs.mean.tolist() == [0.0]  # pyright: ignore
@@ -224,7 +228,7 @@ def test_how_a_folder_prepares_images_is_kept_to(tmp_path: Path) -> None:
     [
         ({"size": 112, "crop_size": 128}, r"size = 112 \(do_resize = True\); the model reads \(224, 224\)"),
         ({"do_resize": False}, r"do_resize = False"),
-        ({"crop_size": 224}, r"crop_size = 224 of size = 224; only 224 of 256 is known"),
+        ({"crop_size": 240}, r"crop_size = 240 of size = 224; known = .*'center': \(256, 256\)"),
         ({"resample": 2}, r"resample = 2; only 3 \(bicubic\) is known"),
         ({"rescale_factor": 1.0}, r"rescale_factor = 1.0 .*; only 1/255 is known"),
         ({"do_rescale": False}, "rescale_factor = "),

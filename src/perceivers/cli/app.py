@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from perceivers import __version__
+from perceivers.cli.convert import EXAMPLES as CONVERT_EXAMPLES
+from perceivers.cli.convert import convert
 from perceivers.cli.errors import Commands
 from perceivers.cli.options import BatchSize, Columns, Device, Json, Limit, Model, Plugins, examples, pairs
 from perceivers.cli.plugins import import_plugins
@@ -70,6 +72,7 @@ def tasks(as_json: Json = False, plugin: Plugins = None) -> None:
 
 
 app.command(epilog=TRAIN_EXAMPLES)(train)
+app.command(epilog=CONVERT_EXAMPLES)(convert)
 
 
 @app.command(

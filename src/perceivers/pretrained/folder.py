@@ -15,6 +15,7 @@ from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.pretrained.assemble import assemble, own_tensors
 from perceivers.pretrained.files import read_json, read_tensors
 from perceivers.pretrained.keys import check_names, check_shapes
+from perceivers.pretrained.place import flush
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -49,15 +50,6 @@ def save_folder(model: PerceiverIO, folder: str | Path, task: Mapping[str, Any] 
         # From this rename on, the new model is the folder's: a loader that finds it here prefers it.
         os.rename(whole, folder / _COMMITTED)
     _replace_from(folder / _COMMITTED, folder)
-
-
-def flush(path: Path) -> None:
-    """Make sure that a file's content, or a folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _replace_from(committed: Path, folder: Path) -> None:

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,8 +16,9 @@ from perceivers.config import override, to_json
 from perceivers.model import CrossAttentionDecoderConfig, PerceiverConfig, PerceiverIO
 from perceivers.nn.convolution import BatchNorm
 from perceivers.nn.positions import FourierPositions, LearnedPositionConfig
-from perceivers.pretrained.assemble import assemble, meta_model
+from perceivers.pretrained.assemble import assemble, meta_model, own_tensors
 from perceivers.pretrained.hf_configs import Numerics, common_fields, config_from_transformers, family_of
+from perceivers.pretrained.hf_fields import DEFAULTS
 from perceivers.pretrained.keys import ROW, SAME, Layout, Row, check_shapes, read_with, write_with
 
 if TYPE_CHECKING:
@@ -99,20 +101,61 @@ def to_transformers(model: PerceiverIO, *, exact: bool = True) -> "transformers.
     except ModuleNotFoundError as error:
         message = "to_transformers needs the library 'transformers' (pip install transformers)"
         raise ModuleNotFoundError(message, name="transformers") from error
-    table, family = rows(model.config), family_of(model.config)
-    hf_config = transformers.PerceiverConfig(**common_fields(model.config), **family.fields(model.config))
+    class_name, fields = describe(model, exact=exact)
     with torch.device("meta"):
-        hf_model = getattr(transformers, family.class_name)(hf_config)
-    different = _differences(model, config_from_transformers(hf_model))
-    if not exact:
-        original = _differences(model, config_from_transformers(hf_model, numerics="original"))
-        different = {path: text for path, text in different.items() if path in original or path not in _FIXED}
-    if different:
-        raise ValueError(f"{family.class_name} computes otherwise: {'; '.join(different.values())}")
-    theirs = {name: tensor.clone() for name, tensor in write_with(table, model.state_dict()).items()}
+        hf_model = getattr(transformers, class_name)(transformers.PerceiverConfig(**fields))
+    theirs = to_state_dict(model)
     check_shapes(hf_model.state_dict(), theirs, "the model")
     hf_model.load_state_dict(theirs, assign=True)
     return hf_model.train(model.training)
+
+
+def to_state_dict(model: PerceiverIO) -> dict[str, Tensor]:
+    """Return copies of the model's tensors under the port's names.
+
+    Raises:
+        ValueError: `transformers` has no model of this form.
+    """
+    theirs = write_with(rows(model.config), model.state_dict())
+    return {name: tensor.clone() for name, tensor in theirs.items()}
+
+
+def describe(model: PerceiverIO, *, exact: bool = True) -> tuple[str, dict[str, Any]]:
+    """Return the class of the port's that computes what `model` does, and the fields of its config.
+
+    Args:
+        model: The model.
+        exact: As in `to_transformers`.
+
+    Raises:
+        ValueError: The port has no model that computes the same; all differences are listed.
+    """
+    rows(model.config)
+    family = family_of(model.config)
+    fields = {**common_fields(model.config), **family.fields(model.config)}
+    port = SimpleNamespace(**{**DEFAULTS, **fields})
+    different = _differences(model, family.config(port, False))
+    if not exact:
+        original = _differences(model, family.config(port, True))
+        different = {path: text for path, text in different.items() if path in original or path not in _FIXED}
+    if different:
+        raise ValueError(f"{family.class_name} computes otherwise: {'; '.join(different.values())}")
+    with torch.device("meta"):
+        blank = PerceiverIO(family.config(port, False))
+    check_shapes(own_tensors(blank), own_tensors(model), "the model")
+    return family.class_name, fields
+
+
+def unlike_transformers(model: PerceiverIO) -> list[str]:
+    """Return what the port would compute otherwise than `model`, whatever its config said; a line each.
+
+    Raises:
+        ValueError: `transformers` has no model of this form.
+    """
+    rows(model.config)
+    family = family_of(model.config)
+    port = SimpleNamespace(**{**DEFAULTS, **common_fields(model.config), **family.fields(model.config)})
+    return list(_differences(model, family.config(port, False)).values())
 
 
 # What the port computes in its own way whatever its config says.

@@ -258,8 +258,7 @@ def _flow(hf: Any, original: bool) -> PerceiverConfig:
     )
 
 
-# Side of the port's blocks of video in pixels.
-_BLOCK = 4
+_BLOCK = 4  # side of the port's blocks of video in pixels
 
 
 def _multimodal(hf: Any, original: bool) -> PerceiverConfig:

@@ -15,44 +15,9 @@ from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.pretrained.files import read_json, read_sharded, read_tensors
 from perceivers.pretrained.hf import from_state_dict
 from perceivers.pretrained.hf_configs import Numerics, config_of, family_of
+from perceivers.pretrained.hf_fields import DEFAULTS, MODEL_TYPE, is_like, placeholders
 from perceivers.pretrained.hf_images import preparation
 from perceivers.pretrained.hub import CONFIG_FILE, INDEX_SUFFIX, PREPARATION_FILE, WEIGHT_FILES
-
-MODEL_TYPE = "perceiver"
-
-# What a field is when the file does not name it.
-_DEFAULTS: dict[str, Any] = {
-    "num_latents": 256,
-    "d_latents": 1280,
-    "d_model": 768,
-    "num_blocks": 1,
-    "num_self_attends_per_block": 26,
-    "num_self_attention_heads": 8,
-    "num_cross_attention_heads": 8,
-    "qk_channels": None,
-    "v_channels": None,
-    "cross_attention_shape_for_attention": "kv",
-    "self_attention_widening_factor": 1,
-    "cross_attention_widening_factor": 1,
-    "hidden_act": "gelu",
-    "attention_probs_dropout_prob": 0.1,
-    "use_query_residual": True,
-    "vocab_size": 262,
-    "max_position_embeddings": 2048,
-    "image_size": 56,
-    "train_size": [368, 496],
-    "num_frames": 16,
-    "audio_samples_per_frame": 1920,
-    "samples_per_patch": 16,
-    "output_shape": [1, 16, 224, 224],
-    "output_num_channels": 512,
-    "_label_trainable_num_channels": 1024,
-    "num_labels": 2,
-}
-
-
-# Whole numbers beyond this are no sizes.
-_MAX_SIZE = 2**31
 
 
 @dataclass(frozen=True)
@@ -113,31 +78,14 @@ def _config(document: dict[str, Any], path: Path, numerics: Numerics) -> Perceiv
         raise ValueError(f"{path}: architectures = {str(classes)[:200]} must name the one class of the model")
     labels = document.get("id2label")
     known = {} if not isinstance(labels, dict) else {"num_labels": len(labels)}
-    fields = {name: document.get(name, default) for name, default in {**_DEFAULTS, **known}.items()}
-    wrong = [f"{name} = {repr(value)[:100]}" for name, value in fields.items() if not _is_like(value, _DEFAULTS[name])]
+    fields = {name: document.get(name, default) for name, default in {**DEFAULTS, **known}.items()}
+    wrong = [f"{name} = {repr(value)[:100]}" for name, value in fields.items() if not is_like(value, DEFAULTS[name])]
     if wrong:
         raise ValueError(f"{path}: wrong type or size in {wrong}")
     try:
         return config_of(classes[0], SimpleNamespace(**fields), numerics=numerics)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def _is_like(value: Any, default: Any) -> bool:
-    if default is None:
-        return value is None or _is_size(value)
-    if isinstance(default, list):
-        return isinstance(value, list) and len(value) == len(default) and all(_is_size(item) for item in value)
-    if isinstance(default, float):
-        return type(value) in (int, float) and 0 <= value < 1
-    if isinstance(default, bool):
-        # Old files say 1 and 0.
-        return type(value) in (int, bool) and value in (0, 1)
-    return _is_size(value) if type(default) is int else type(value) is type(default)
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) is int and 1 <= value < _MAX_SIZE
 
 
 def _labels(document: dict[str, Any]) -> tuple[str, ...] | None:
@@ -147,11 +95,6 @@ def _labels(document: dict[str, Any]) -> tuple[str, ...] | None:
         return None
     ordered = tuple(str(names[str(i)]) for i in range(len(names)))
     return None if ordered == placeholders(len(ordered)) else ordered
-
-
-def placeholders(count: int) -> tuple[str, ...]:
-    """Return the names of outputs of which nobody said what they mean."""
-    return tuple(f"LABEL_{i}" for i in range(count))
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -43,13 +43,16 @@ def preparation(path: Path, config: PerceiverConfig) -> tuple[dict[str, Any], st
     assert isinstance(config.inputs, ImageInputConfig)
     document = read_json(path)
     said = {name: document[name] if document.get(name) is not None else value for name, value in _DEFAULTS.items()}
-    size, crop = _square(said["size"]), _square(said["crop_size"])
+    size, crop = _sides(said["size"]), _sides(said["crop_size"])
     expected = config.inputs.image_size
-    if not said["do_resize"] or (size, size) != expected:
+    if not said["do_resize"] or size != expected:
         raise ValueError(f"{path}: size = {said['size']} (do_resize = {said['do_resize']}); the model reads {expected}")
-    if said["do_center_crop"] and (crop is None or size is None or crop * _SIZE != size * _CROP_SIZE):
+    fit = next((name for name, sides in _crops(expected).items() if sides == crop), None)
+    if not said["do_center_crop"]:
+        fit = "stretch"
+    if fit is None:
         raise ValueError(
-            f"{path}: crop_size = {said['crop_size']} of size = {said['size']}; only {_SIZE} of {_CROP_SIZE} is known"
+            f"{path}: crop_size = {said['crop_size']} of size = {said['size']}; known = {_crops(expected)}"
         )
     if said["resample"] != _BICUBIC:
         raise ValueError(f"{path}: resample = {said['resample']}; only {_BICUBIC} (bicubic) is known")
@@ -66,12 +69,43 @@ def preparation(path: Path, config: PerceiverConfig) -> tuple[dict[str, Any], st
         raise ValueError(f"{path}: {error}") from error
     if min(std) <= 0:
         raise ValueError(f"{path}: image_std = {std} must be positive")
-    return changes, "center" if said["do_center_crop"] else "stretch"
+    return changes, fit
 
 
-def _square(size: Any) -> int | None:
-    """Return the side of a square that is written as a number or as height and width."""
-    if isinstance(size, dict):
-        height, width = size.get("height"), size.get("width")
-        return height if type(height) is int and height == width else None
-    return size if type(size) is int else None
+def preparation_fields(config: PerceiverConfig, fit: str) -> dict[str, Any]:
+    """Return the content of the file for a model that reads images.
+
+    Args:
+        config: The model.
+        fit: How images are brought to its size.
+
+    Raises:
+        ValueError: The port's image processor cannot do that.
+    """
+    assert isinstance(config.inputs, ImageInputConfig)
+    size = config.inputs.image_size
+    crops = {**_crops(size), "stretch": size}
+    if fit not in crops:
+        raise ValueError(f"transformers cannot bring images to {size} by '{fit}'; it can by {sorted(crops)}")
+    return {
+        **_DEFAULTS,
+        "do_center_crop": fit != "stretch",
+        "crop_size": dict(zip(("height", "width"), crops[fit], strict=True)),
+        "size": dict(zip(("height", "width"), size, strict=True)),
+        "image_mean": list(config.inputs.mean),
+        "image_std": list(config.inputs.std),
+        "image_processor_type": "PerceiverImageProcessor",
+    }
+
+
+def _crops(size: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    """Return the crop size that stands for each way of cutting; what is cut is square, so other sizes have none."""
+    height, width = size
+    share = _CROP_SIZE / _SIZE
+    return {"center": (round(height * share), round(width * share)), "crop": size} if height == width else {}
+
+
+def _sides(size: Any) -> tuple[int, int] | None:
+    """Return height and width of a size that is written as a number or as both."""
+    height, width = (size.get("height"), size.get("width")) if isinstance(size, dict) else (size, size)
+    return (height, width) if type(height) is int and type(width) is int else None

@@ -11,7 +11,8 @@ from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.pretrained.folder import load_folder
 from perceivers.pretrained.haiku import from_haiku, haiku_shapes
 from perceivers.pretrained.hf_configs import Numerics, family_of
-from perceivers.pretrained.hf_folder import is_hf_folder, load_hf_folder, placeholders
+from perceivers.pretrained.hf_fields import placeholders
+from perceivers.pretrained.hf_folder import is_hf_folder, load_hf_folder
 from perceivers.pretrained.hub import fetch, is_repo_id
 from perceivers.pretrained.pickles import read_pickle
 from perceivers.zoo import ZOO, Spec, label_names, models

@@ -7,7 +7,7 @@ import torch
 
 from golden_models import primitive
 from perceivers.nn import FourierPositionConfig, LearnedPositionConfig, fourier_features, grid_positions
-from perceivers.nn.positions import Positioned, PositionedConfig
+from perceivers.nn.positions import Positioned, PositionedConfig, interpolate_table
 
 # Golden name, grid, bands, resolution: those of the released models.
 RELEASED = [
@@ -105,6 +105,25 @@ def test_learned_positions_hold_one_grid() -> None:
         module((32, 64), torch.empty(0))
     with pytest.raises(ValueError, match="use Fourier positions"):
         module.at(torch.zeros(1, 1, 2), torch.empty(0))
+
+
+def test_a_learned_table_is_interpolated() -> None:
+    torch.manual_seed(0)
+    table = torch.randn(96, 3)
+    assert interpolate_table(table, (8, 12), (8, 12)) is table
+    larger = interpolate_table(table, (8, 12), (16, 18))
+    for channel in range(3):
+        image = torch.tensor([[float(table[12 * y + x, channel]) for x in range(12)] for y in range(8)])
+        expected = torch.nn.functional.interpolate(image[None, None], (16, 18), mode="bicubic", align_corners=False)
+        torch.testing.assert_close(larger[:, channel], expected.flatten())
+    assert interpolate_table(table.half(), (8, 12), (4, 4)).dtype == torch.float16
+
+
+def test_tables_of_other_grids_are_not_interpolated() -> None:
+    with pytest.raises(ValueError, match=r"96 rows does not fit the grid \(8, 8\)"):
+        interpolate_table(torch.zeros(96, 2), (8, 8), (4, 4))
+    with pytest.raises(ValueError, match="must have two axes"):
+        interpolate_table(torch.zeros(96, 2), (96,), (4,))
 
 
 def test_added_positions_need_the_contents_width() -> None:

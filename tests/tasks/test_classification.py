@@ -5,8 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from perceivers.config import override
+from perceivers.config import from_json, override, to_json
+from perceivers.model import PerceiverConfig
 from perceivers.pretrained.load import seeded_model
+from perceivers.pretrained.resize import resize_positions
 from perceivers.processing.image import Interpolation, fit_image
 from perceivers.tasks import TASKS
 from perceivers.tasks.classes import class_step, present_classes
@@ -99,6 +101,39 @@ def test_an_image_can_be_read_as_the_original_reads_it(interpolation: Interpolat
     image = task.prepare({"image": photo})["image"]
     np.testing.assert_array_equal(image, fit_image(photo, (8, 8), 1, "center", interpolation))
     assert (image != fit_image(photo, (8, 8), 1, "crop", interpolation)).any()
+
+
+@pytest.mark.parametrize("name", ["image-pixels", "image-patches", "image-conv"])
+def test_images_can_be_read_at_another_size(name: str) -> None:
+    positioned = {"positions": {"kind": "fourier", "num_bands": 2}}
+    own = {"image-pixels": {}, "image-patches": {"patch_size": 4}, "image-conv": {"num_channels": 4}}[name]
+    data = {**to_json(tiny_config()), "inputs": {"kind": name, "image_size": [8, 8], "positioned": positioned, **own}}
+    config = from_json(PerceiverConfig, data)
+    photo = np.random.default_rng(0).integers(0, 256, (40, 61, 3), dtype=np.uint8)
+    scores = []
+    for size in (None, (16, 28)):
+        task = ImageClassification.fit(config, ("a", "b"), {"image_size": size})
+        height, width = size or (8, 8)
+        assert task.prepare({"image": photo})["image"].shape == (height, width, 3)
+        (result,) = task.predict(seeded_model(task.config, 0).eval(), [photo])
+        scores.append(result[0]["score"])
+    assert scores[0] != scores[1]
+
+
+def test_learned_positions_hold_one_size_until_they_are_resized() -> None:
+    learned = {"inputs.positioned.positions": {"kind": "learned", "num_channels": 4}}
+    config = override(tiny_config(), learned)
+    with pytest.raises(ValueError, match=r"image_size \(12, 10\).*\(8, 8\).*resize_positions\(model, \(12, 10\)\)"):
+        ImageClassification.fit(config, ("a", "b"), {"image_size": [12, 10]})
+    assert ImageClassification.fit(config, ("a", "b"), {"image_size": [8, 8]}).image_size == (8, 8)
+    model = resize_positions(seeded_model(ImageClassification.fit(config, ("a", "b"), {}).config, 0), (12, 10))
+    task = ImageClassification.fit(model.config, ("a", "b"), {"image_size": [12, 10]})
+    assert len(task.predict(model.eval(), [image_rows(1)[0]["image"]])[0]) == 2
+
+
+def test_a_size_without_pixels_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"image_size \(0, 4\) must be at least 1 x 1"):
+        image_task({"image_size": [0, 4]})
 
 
 def test_images_beyond_a_batch_are_all_answered() -> None:

@@ -135,8 +135,8 @@ class LearnedPositions(Positions):
         """
         if tuple(grid_shape) != tuple(self.grid_shape):
             raise ValueError(
-                f"grid {tuple(grid_shape)} does not fit positions learned for {tuple(self.grid_shape)}; "
-                f"bring the input to that size or use Fourier positions"
+                f"grid {tuple(grid_shape)} does not fit positions learned for {tuple(self.grid_shape)}; bring the "
+                f"input to that size, resize the positions (resize_positions) or use Fourier positions"
             )
         return self.table
 
@@ -147,6 +147,28 @@ class LearnedPositions(Positions):
             ValueError: Always.
         """
         raise ValueError("learned positions cannot be evaluated at given coordinates; use Fourier positions")
+
+
+def interpolate_table(table: Float[Tensor, "M P"], grid_shape: GridShape, new_shape: GridShape) -> Float[Tensor, "K P"]:
+    """Return the table of a grid of another size, by bicubic interpolation between the rows.
+
+    Args:
+        table: One row a cell, row-major.
+        grid_shape: The height and width that the table has.
+        new_shape: The height and width wanted; `K` is their product.
+
+    Raises:
+        ValueError: The table does not have two axes, or not the cells of `grid_shape`.
+    """
+    if len(grid_shape) != 2 or len(new_shape) != 2:
+        raise ValueError(f"grids {grid_shape} and {new_shape} must have two axes each, height and width")
+    if len(table) != prod(grid_shape):
+        raise ValueError(f"a table of {len(table)} rows does not fit the grid {tuple(grid_shape)}")
+    if tuple(grid_shape) == tuple(new_shape):
+        return table
+    cells = rearrange(table, "(h w) p -> 1 p h w", h=grid_shape[0]).to(torch.promote_types(table.dtype, torch.float32))
+    resized = functional.interpolate(cells, size=tuple(new_shape), mode="bicubic", align_corners=False)
+    return rearrange(resized, "1 p h w -> (h w) p").to(table.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)

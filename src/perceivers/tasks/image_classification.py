@@ -10,6 +10,7 @@ from torch import Tensor
 
 from perceivers.adapters.image import ImageInputConfig
 from perceivers.model import PerceiverConfig
+from perceivers.nn.positions import LearnedPositionConfig
 from perceivers.processing.image import fit_image, read_image
 from perceivers.tasks.augment import AugmentConfig, ImageAugmenter
 from perceivers.tasks.base import TASKS, Result, Rows, stack
@@ -28,12 +29,19 @@ class ImageClassificationSettings(ClassificationSettings):
         fit: How an image is brought to the model's size: cover and cut the middle, stretch, pad, or cut the
             middle square as the original does; see `fit_image`.
         interpolation: Bicubic as in Pillow, or as in OpenCV, which the original used.
+        image_size: Height and width that images are brought to; `None` takes the model's own. Another size needs
+            Fourier positions, which any grid has; learned ones must be resized, see `resize_positions`.
         augment: Random changes while training.
     """
 
     fit: Literal["crop", "stretch", "pad", "center"] = "crop"
     interpolation: Literal["pillow", "opencv"] = "pillow"
+    image_size: tuple[int, int] | None = None
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        if self.image_size is not None and min(self.image_size) < 1:
+            raise ValueError(f"image_size {self.image_size} must be at least 1 x 1")
 
 
 @TASKS.register("image-classification")
@@ -50,7 +58,14 @@ class ImageClassification(Classification[ImageClassificationSettings]):
         super().__init__(settings, config)
         if not isinstance(config.inputs, ImageInputConfig):
             raise ValueError(f"image-classification needs a model with image inputs, not '{config.inputs.kind}'")
-        self.image_size = config.inputs.image_size
+        self.image_size = settings.image_size or config.inputs.image_size
+        own, learned = config.inputs.image_size, isinstance(config.inputs.positioned.positions, LearnedPositionConfig)
+        if learned and self.image_size != own:
+            raise ValueError(
+                f"image_size {self.image_size} does not fit this model: its learned positions hold the grid of {own} "
+                f"images alone. Leave image_size out, or interpolate them with perceivers.pretrained.resize."
+                f"resize_positions(model, {self.image_size}), whose answers are not those of the trained model"
+            )
         self.channels = config.inputs.image_channels
         if settings.augment.randaugment_ops and self.channels not in (1, 3):
             raise ValueError(f"augment.randaugment_ops needs images of 1 or 3 channels, not {self.channels}")
@@ -66,7 +81,7 @@ class ImageClassification(Classification[ImageClassificationSettings]):
         return cls.fit(ZOO["digits-small"].config, ("a", "b", "c"), {}), rows
 
     def prepare(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Read the image and bring it to the model's size, `uint8` (H, W, C)."""
+        """Read the image and bring it to the size wanted, `uint8` (H, W, C)."""
         image = fit_image(
             read_image(row["image"]),
             self.image_size,

@@ -23,9 +23,11 @@ from datasets import Image as ImageFeature
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-from perceivers.data.roles import ROLES, DataError
+from perceivers.data.clips import read_video_folders
+from perceivers.data.flow_pairs import read_flow_folder
+from perceivers.data.roles import ROLES, ROW_CHECKS, DataError
 from perceivers.data.sources import SOURCES
-from perceivers.data.tables import ORIGIN, TABLE_SUFFIXES, has_image_classes, read_image_folder, read_table
+from perceivers.data.tables import GROUP, ORIGIN, TABLE_SUFFIXES, has_image_classes, read_image_folder, read_table
 
 _TRAIN_NAMES = ("train", "training")
 # The held-out test comes first: what a run reports should not be what it was tuned on.
@@ -39,7 +41,7 @@ class DataConfig:
     Args:
         source: A built-in name, a folder, a file, or a data set of the Hugging Face Hub.
         subset: Configuration of a Hub data set; for a folder of text files the part of the name
-            before `.train.txt`.
+            before `.train.txt`; for a folder of optical flow see `read_flow_folder`.
         train_split: Name of the training split; `None` finds it.
         eval_split: Name of the evaluation split; `None` prefers a test split.
         columns: Which column has which role, e.g. `{"text": "review"}`; others are found by name.
@@ -87,38 +89,51 @@ class Splits:
     held_out: bool = False
 
 
-def load_data(config: DataConfig, roles: Sequence[str], labels: Sequence[str] | None = None) -> Splits:
+def load_data(
+    config: DataConfig,
+    roles: Sequence[str],
+    labels: Sequence[str] | None = None,
+    *,
+    optional_roles: Sequence[str] = (),
+) -> Splits:
     """Load data and check every row before anything is trained.
 
     Args:
         config: Which data.
         roles: The columns that the task needs.
         labels: Label names of a trained model; the data must not have others.
+        optional_roles: Columns that the task takes if every split has them.
 
     Raises:
         DataError: Something is missing, broken or unknown; the message names file, row and value.
     """
     with quiet():
-        return _load(config, roles, labels)
+        return _load(config, tuple(roles), labels, optional_roles)
 
 
-def _load(config: DataConfig, roles: Sequence[str], labels: Sequence[str] | None) -> Splits:
-    parts = {
-        name: _with_roles(part, roles, config, f"{config.source} [{name}]")
-        for name, part in _split(_open(config), config).items()
-    }
+def _load(
+    config: DataConfig, roles: tuple[str, ...], labels: Sequence[str] | None, optional_roles: Sequence[str]
+) -> Splits:
+    opened = _split(_open(config, (*roles, *optional_roles)), config)
+    required = roles
+    roles += tuple(
+        role
+        for role in optional_roles
+        if role in config.columns or all(_column_of(part, role, config) for part in opened.values())
+    )
+    parts = {name: _with_roles(part, roles, config, f"{config.source} [{name}]") for name, part in opened.items()}
     for name, part in parts.items():
         _check(part, roles, f"{config.source} [{name}]")
     names: tuple[str, ...] | None = None
     if "label" in roles:
         names = tuple(labels) if labels is not None else _label_names(parts["train"])
-        if len(names) < 2:
+        if len(names) < 2 and "label" in required:
             raise DataError(f"{config.source}: classification needs at least 2 labels, found {list(names)}")
         parts = {name: _encode_labels(part, names, f"{config.source} [{name}]") for name, part in parts.items()}
     held_out = "eval" not in parts or Path(config.source).is_file()
     if "eval" not in parts:
         parts = _hold_out(parts["train"], config)
-    train, evaluation = (_limited(parts[name].remove_columns(ORIGIN), config) for name in ("train", "eval"))
+    train, evaluation = (_limited(parts[name].select_columns(list(roles)), config) for name in ("train", "eval"))
     words = f"{config.source}: {len(train):,} training and {len(evaluation):,} evaluation examples"
     return Splits(train, evaluation, names, words + (f", {len(names)} labels" if names else ""), held_out)
 
@@ -135,7 +150,7 @@ def quiet() -> Iterator[None]:
             enable_progress_bars()
 
 
-def _open(config: DataConfig) -> DatasetDict:
+def _open(config: DataConfig, roles: Sequence[str]) -> DatasetDict:
     path = Path(config.source)
     if config.subset is not None and (config.source in SOURCES or path.is_file()):
         raise DataError(f"'{config.source}' has no subset '{config.subset}'")
@@ -145,7 +160,7 @@ def _open(config: DataConfig) -> DatasetDict:
         table = read_table(path, config.text_characters)
         return _end_held_out(table, config) if path.suffix == ".txt" else DatasetDict({"train": table})
     if path.is_dir():
-        return _open_folder(path, config)
+        return _open_folder(path, config, roles)
     try:
         loaded = _from_hub(config.source, config.subset)
     except (FileNotFoundError, ConnectionError, ValueError, OSError) as error:
@@ -171,11 +186,30 @@ def _from_hub(name: str, subset: str | None) -> Any:
     return load_dataset(name, subset)
 
 
-def _open_folder(folder: Path, config: DataConfig) -> DatasetDict:
+def _open_folder(folder: Path, config: DataConfig, roles: Sequence[str]) -> DatasetDict:
     known = _TRAIN_NAMES + _EVAL_NAMES + tuple(name for name in (config.train_split, config.eval_split) if name)
+    if "flow" in roles and (pairs := read_flow_folder(folder, config.subset, known)):
+        return pairs
+    if "video" in roles and (clips := read_video_folders(folder, known)):
+        return clips
     split_folders = {path.name: path for path in folder.iterdir() if path.is_dir() and path.name in known}
     if split_folders and any(has_image_classes(path) for path in split_folders.values()):
         return DatasetDict({name: read_image_folder(path) for name, path in split_folders.items()})
+    if tables := _open_tables(folder, config, known):
+        return tables
+    if has_image_classes(folder):
+        return DatasetDict({"train": read_image_folder(folder)})
+    expected = "images in class folders (<class>/<image> or train/<class>/<image>)"
+    if "flow" in roles:
+        expected = "pairs of frames with their flow (NAME_img1, NAME_img2 and NAME_flow, or as MPI-Sintel or KITTI)"
+    elif "video" in roles:
+        expected = "videos (in the folder itself, in train and test, or in class folders there)"
+    raise DataError(
+        f"{folder}: found neither {expected} nor tables (train.csv, test.csv, ...; kinds = {list(TABLE_SUFFIXES)})"
+    )
+
+
+def _open_tables(folder: Path, config: DataConfig, known: Sequence[str]) -> DatasetDict | None:
     files: dict[str, list[Path]] = {}
     subsets: set[str] = set()
     for path in sorted(folder.iterdir()):
@@ -187,18 +221,13 @@ def _open_folder(folder: Path, config: DataConfig) -> DatasetDict:
             files.setdefault(found.group(2), []).append(path)
     if config.subset is not None and not files:
         raise DataError(f"{folder} has no subset '{config.subset}'; choices = {sorted(subsets)}")
-    if files:
-        return DatasetDict(
-            {
-                name: concatenate_datasets([read_table(path, config.text_characters) for path in paths])
-                for name, paths in files.items()
-            }
-        )
-    if has_image_classes(folder):
-        return DatasetDict({"train": read_image_folder(folder)})
-    raise DataError(
-        f"{folder}: found neither images in class folders (<class>/<image> or train/<class>/<image>) nor tables "
-        f"(train.csv, test.csv, ...; kinds = {list(TABLE_SUFFIXES)})"
+    if not files:
+        return None
+    return DatasetDict(
+        {
+            name: concatenate_datasets([read_table(path, config.text_characters) for path in paths])
+            for name, paths in files.items()
+        }
     )
 
 
@@ -225,7 +254,10 @@ def _split(parts: DatasetDict, config: DataConfig) -> dict[str, Dataset]:
 
 
 def _hold_out(train: Dataset, config: DataConfig) -> dict[str, Dataset]:
-    """Hold out the same share of every class; a class of one example is trained on."""
+    """Hold out the same share of every class; a class of one example is trained on. Groups stay whole."""
+    groups = train[GROUP] if GROUP in train.column_names else []
+    if len(set(groups)) > 1:
+        return _hold_out_groups(train, groups, config)
     classes = np.array(train["label"]) if "label" in train.column_names else np.zeros(len(train), dtype=int)
     generator = np.random.default_rng(config.seed)
     held_out: list[int] = []
@@ -237,6 +269,20 @@ def _hold_out(train: Dataset, config: DataConfig) -> dict[str, Dataset]:
         raise DataError(f"{config.source}: {len(train)} examples are too few to hold some out for evaluation")
     kept = np.setdiff1d(np.arange(len(train)), held_out)
     return {"train": train.select(kept), "eval": train.select(sorted(held_out))}
+
+
+def _hold_out_groups(train: Dataset, groups: Sequence[str], config: DataConfig) -> dict[str, Dataset]:
+    """Hold out whole groups, at random, until the share is reached; one is left to train on."""
+    names = np.random.default_rng(config.seed).permutation(sorted(set(groups))).tolist()
+    wanted, count, chosen = config.eval_fraction * len(train), 0, set[str]()
+    for name in names[:-1]:
+        if count >= wanted:
+            break
+        chosen.add(name)
+        count += sum(group == name for group in groups)
+    held_out = [i for i, group in enumerate(groups) if group in chosen]
+    kept = [i for i, group in enumerate(groups) if group not in chosen]
+    return {"train": train.select(kept), "eval": train.select(held_out)}
 
 
 def _end_held_out(text: Dataset, config: DataConfig) -> DatasetDict:
@@ -261,7 +307,7 @@ def _choose(parts: Mapping[Any, Dataset], wanted: str | None, usual: Sequence[st
 def _with_roles(part: Dataset, roles: Sequence[str], config: DataConfig, where: str) -> Dataset:
     """Keep the columns that have a role, under the role's name."""
     columns = config.columns
-    present = [name for name in part.column_names if name != ORIGIN]
+    present = [name for name in part.column_names if name not in (ORIGIN, GROUP)]
     unknown = sorted(set(columns) - set(roles))
     if unknown:
         raise DataError(f"columns name roles {unknown} that the task does not have; roles = {list(roles)}")
@@ -269,21 +315,29 @@ def _with_roles(part: Dataset, roles: Sequence[str], config: DataConfig, where: 
     for role in roles:
         if role in columns and columns[role] not in present:
             raise DataError(f"{where} has no column '{columns[role]}'; columns = {present}")
-        found = columns.get(role) or next((name for name in ROLES[role].names if name in present), None)
+        found = _column_of(part, role, config)
         if found is None:
             raise DataError(
                 f"{where} has no column for '{role}'; columns = {present}. Name it: --column {role}=<column>"
             )
         chosen[found] = role
-    kept = part.select_columns([*chosen, ORIGIN])
+    extra = [name for name in (ORIGIN, GROUP) if name in part.column_names]
+    kept = part.select_columns([*chosen, *extra])
     kept = kept.rename_columns({column: role for column, role in chosen.items() if column != role})
     path = Path(config.source)
+    for role in roles:
+        if ROLES[role].files and path.exists() and kept.features[role] == Value("string"):
+            # Names of files are meant from where the table lies.
+            folder = path if path.is_dir() else path.parent
+            files = [str(folder / name) if name else None for name in kept[role]]
+            kept = kept.remove_columns(role).add_column(role, files)
     if "image" in roles and path.exists() and kept.features["image"] == Value("string"):
-        # Names of image files are meant from where the table lies.
-        folder = path if path.is_dir() else path.parent
-        files = [str(folder / name) if name else None for name in kept["image"]]
-        kept = kept.remove_columns("image").add_column("image", files).cast_column("image", ImageFeature())
+        kept = kept.cast_column("image", ImageFeature())
     return kept
+
+
+def _column_of(part: Dataset, role: str, config: DataConfig) -> str | None:
+    return config.columns.get(role) or next((name for name in ROLES[role].names if name in part.column_names), None)
 
 
 def _check(part: Dataset, roles: Sequence[str], where: str) -> None:
@@ -293,6 +347,13 @@ def _check(part: Dataset, roles: Sequence[str], where: str) -> None:
         raw = part.cast_column(role, ImageFeature(decode=False)) if role == "image" else part
         for value, origin in zip(raw[role], raw[ORIGIN], strict=True):
             problem = ROLES[role].check(value)
+            if problem:
+                raise DataError(f"{origin}: {problem}")
+    for pair, check in ROW_CHECKS:
+        if not set(pair) <= set(roles):
+            continue
+        for first, second, origin in zip(part[pair[0]], part[pair[1]], part[ORIGIN], strict=True):
+            problem = check(first, second)
             if problem:
                 raise DataError(f"{origin}: {problem}")
 

@@ -6,11 +6,13 @@ A new role is one entry of `ROLES`.
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from perceivers.data.headers import Size, flow_size, frame_size
 from perceivers.registry import Registry
 
 
@@ -25,10 +27,12 @@ class Role:
     Args:
         names: What such a column is commonly called, the likeliest first.
         check: Returns what is wrong with a value, or `None`.
+        files: Whether values are names of files, which are meant from where their table lies.
     """
 
     names: tuple[str, ...]
     check: Callable[[Any], str | None]
+    files: bool = False
 
 
 def _check_text(value: Any) -> str | None:
@@ -66,7 +70,65 @@ def _check_image(value: Any) -> str | None:
     return None
 
 
+def _check_frame(value: Any) -> str | None:
+    return _named_file(value, "frame", frame_size)
+
+
+def _check_flow(value: Any) -> str | None:
+    return _named_file(value, "flow", flow_size)
+
+
+def _named_file(value: Any, what: str, size_of: Callable[[str], Size]) -> str | None:
+    """Return what is wrong with the name of a file, or with the file, of which the header alone is read."""
+    if not value:
+        return f"the {what} is missing"
+    if not isinstance(value, str):
+        return f"a {what} must be the name of a file, got {type(value).__name__}"
+    try:
+        size_of(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _check_video(value: Any) -> str | None:
+    from perceivers.processing.video_frames import VIDEO_SUFFIXES, is_video
+
+    if not value:
+        return "the video is missing"
+    if not isinstance(value, str):
+        return f"a video must be the name of a file, got {type(value).__name__}"
+    if not Path(value).is_file():
+        return f"the video file {value} does not exist"
+    return None if is_video(value) else f"a video must end in one of {list(VIDEO_SUFFIXES)}, got {value}"
+
+
+def _compare_frames(frame1: str, frame2: str) -> str | None:
+    return _compare(f"the second frame {frame2}", frame_size(frame2), frame1)
+
+
+def _compare_flow(frame1: str, flow: str) -> str | None:
+    return _compare(f"the flow {flow}", flow_size(flow), frame1)
+
+
+def _compare(name: str, size: Size, frame1: str) -> str | None:
+    expected = frame_size(frame1)
+    if size == expected:
+        return None
+    return f"{name} has {size[0]} x {size[1]} pixels, the first frame {frame1} has {expected[0]} x {expected[1]}"
+
+
 ROLES: Registry[Role] = Registry("role")
 ROLES.add("text", Role(names=("text", "sentence", "content", "review", "message", "question"), check=_check_text))
 ROLES.add("label", Role(names=("label", "labels", "intent", "category", "class", "target"), check=_check_label))
-ROLES.add("image", Role(names=("image", "img", "picture", "photo", "pixels", "file"), check=_check_image))
+ROLES.add("image", Role(names=("image", "img", "picture", "photo", "pixels", "file"), check=_check_image, files=True))
+ROLES.add("frame1", Role(names=("frame1", "image1", "img1", "first"), check=_check_frame, files=True))
+ROLES.add("frame2", Role(names=("frame2", "image2", "img2", "second"), check=_check_frame, files=True))
+ROLES.add("flow", Role(names=("flow", "optical_flow", "ground_truth"), check=_check_flow, files=True))
+ROLES.add("video", Role(names=("video", "clip", "file", "path"), check=_check_video, files=True))
+
+# Values of one row that must fit each other: the roles, and what returns how they do not.
+ROW_CHECKS: tuple[tuple[tuple[str, str], Callable[[Any, Any], str | None]], ...] = (
+    (("frame1", "frame2"), _compare_frames),
+    (("frame1", "flow"), _compare_flow),
+)

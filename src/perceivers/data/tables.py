@@ -1,6 +1,7 @@
 """Files and folders to tables that remember where each row came from.
 
-Every table has, beside its own columns, `_origin`: the file, and for tables the row, for messages.
+Every table has, beside its own columns, `_origin`: the file, and for tables the row, for messages. It may have
+`_group`: rows of one group are so alike that they must not be split between training and evaluation.
 """
 
 import csv
@@ -16,6 +17,7 @@ from datasets import Image as ImageFeature
 from perceivers.data.roles import DataError
 
 ORIGIN = "_origin"
+GROUP = "_group"
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -64,7 +66,7 @@ def _rows(path: Path, text_characters: int) -> Iterator[dict[str, Any]]:
     if path.suffix in (".csv", ".tsv"):
         return _csv_rows(path, "\t" if path.suffix == ".tsv" else ",")
     if path.suffix == ".jsonl":
-        return _json_lines(path)
+        return ({**row, ORIGIN: f"{path}, line {number}"} for number, row in json_lines(path))
     if path.suffix == ".json":
         return _json_rows(path)
     if path.suffix == ".parquet":
@@ -72,7 +74,12 @@ def _rows(path: Path, text_characters: int) -> Iterator[dict[str, Any]]:
     return _text_rows(path, text_characters)
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        DataError: The file is not UTF-8.
+    """
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -80,7 +87,7 @@ def _read_text(path: Path) -> str:
 
 
 def _csv_rows(path: Path, delimiter: str) -> Iterator[dict[str, Any]]:
-    _read_text(path)
+    read_text(path)
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         header: list[str] = []
@@ -100,33 +107,39 @@ def _csv_rows(path: Path, delimiter: str) -> Iterator[dict[str, Any]]:
             raise DataError(f"{path}, line {reader.line_num}: {error}") from error
 
 
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield number and object of each line that is not empty.
+
+    Raises:
+        DataError: The file is not UTF-8, or a line is no object.
+    """
     # Not splitlines: a JSON string may hold U+2028 and other line separators.
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(f"{path}, line {number}: no JSON: {error}") from error
-        yield _object(row, f"{path}, line {number}")
+        yield number, _object(row, f"{path}, line {number}")
 
 
 def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        document = json.loads(_read_text(path))
+        document = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: no JSON: {error}") from error
     if not isinstance(document, list):
         raise DataError(f"{path}: must hold a list of objects, got {type(document).__name__}")
     for number, row in enumerate(document):
-        yield _object(row, f"{path}, entry {number}")
+        origin = f"{path}, entry {number}"
+        yield {**_object(row, origin), ORIGIN: origin}
 
 
 def _object(row: Any, origin: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise DataError(f"{origin}: must be an object, got {row!r}")
-    return {**row, ORIGIN: origin}
+    return row
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -142,7 +155,7 @@ def _text_rows(path: Path, text_characters: int) -> Iterator[dict[str, Any]]:
     """Yield pieces that give the text again when they are joined by line ends."""
     pieces: list[tuple[int, list[str]]] = [(1, [])]
     size = 0
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         # White space stays with the piece before it: a piece of nothing else would be no example.
         if size >= text_characters and line.strip():
             pieces.append((number, []))
@@ -163,7 +176,7 @@ def read_image_folder(folder: Path) -> Dataset:
     stray = sorted(
         path
         for path in folder.rglob("*")
-        if path.is_file() and not _is_hidden(path, folder) and (path.parent == folder or not _is_image(path))
+        if path.is_file() and not is_hidden(path, folder) and (path.parent == folder or not _is_image(path))
     )
     if classes and stray:
         raise DataError(
@@ -185,7 +198,7 @@ def read_image_folder(folder: Path) -> Dataset:
 def image_files(folder: Path) -> list[Path]:
     """Return the image files under `folder`, sorted."""
     return sorted(
-        path for path in folder.rglob("*") if _is_image(path) and path.is_file() and not _is_hidden(path, folder)
+        path for path in folder.rglob("*") if _is_image(path) and path.is_file() and not is_hidden(path, folder)
     )
 
 
@@ -193,8 +206,8 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def _is_hidden(path: Path, folder: Path) -> bool:
-    """Return whether a system or an editor left `path` behind."""
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Return whether a system or an editor left `path`, under `folder`, behind."""
     parts = path.relative_to(folder).parts
     return any(part.startswith(".") for part in parts) or path.name.lower() in ("thumbs.db", "desktop.ini")
 

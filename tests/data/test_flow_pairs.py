@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from perceivers.data import DataConfig, DataError, Splits, load_data
 from perceivers.processing.flow import read_flow, write_flow
@@ -215,13 +216,24 @@ def test_a_truncated_flow_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, "001_flow.flo", "392 bytes", "6 x 8 pixels need 396")
 
 
-def test_a_photo_on_its_side_has_the_size_that_is_seen(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_photo_on_its_side_has_the_size_that_is_seen(tmp_path: Path, suffix: str) -> None:
     write_chairs(tmp_path)
     exif = Image.Exif()
     exif[0x0112] = 6
     (tmp_path / "001_img1.ppm").unlink()
-    Image.new("RGB", (6, 8)).save(tmp_path / "001_img1.jpg", exif=exif)
+    Image.new("RGB", (6, 8)).save(tmp_path / f"001_img1{suffix}", exif=exif)
     assert len(load(tmp_path).train) == 4
+
+
+def test_frames_are_checked_by_their_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_sintel(tmp_path, {"alley_1": 4})
+
+    def decode(self: Image.Image) -> None:
+        raise AssertionError(f"{self} is decoded")
+
+    monkeypatch.setattr(PngImageFile, "load", decode)
+    assert len(load(tmp_path).train) == 5
 
 
 def test_a_folder_without_pairs(tmp_path: Path) -> None:

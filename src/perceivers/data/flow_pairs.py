@@ -109,9 +109,7 @@ def _sintel(folder: Path, passes: Sequence[str]) -> Iterator[Row]:
             frames = _files(scene)
             flows = folder / "flow" / scene.name
             # Every frame has a flow but the last; a flow without frames is found by its own name.
-            starts = {path.stem for path in frames[:-1]} | {
-                path.stem for path in _files(flows) if path.suffix == ".flo"
-            }
+            starts = {path.stem for path in (*frames[:-1], *_files(flows))}
             for stem in sorted(starts):
                 found = re.fullmatch(r"(.*?)(\d+)", stem)
                 if not found:

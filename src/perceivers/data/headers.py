@@ -24,8 +24,10 @@ def frame_size(path: str | Path) -> Size:
     try:
         with Image.open(path) as image:
             width, height = image.size
+            # To look for EXIF behind its pixels, Pillow would decode a PNG as a whole.
+            exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
             # Orientations 5 to 8 lie on their side.
-            return (width, height) if image.getexif().get(0x0112, 1) >= 5 else (height, width)
+            return (width, height) if exif.get(0x0112, 1) >= 5 else (height, width)
     except FileNotFoundError as error:
         raise ValueError(f"the image file {path} does not exist") from error
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:

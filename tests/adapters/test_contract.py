@@ -74,8 +74,12 @@ def test_queries_and_answers_have_the_promised_shape(config: PerceiverConfig) ->
     count = grid_size(model.queries.output_grid(tokens))
     assert queries.values.shape == (2, count, model.queries.num_channels)
     assert queries.keep_mask is None or queries.keep_mask.shape == (2, count)
-    answers = model.decoder(queries, torch.randn(2, ENCODER.num_latents, ENCODER.latent_channels))
-    assert answers.shape == (2, count, model.decoder.num_channels)
+    latents = torch.randn(2, ENCODER.num_latents, ENCODER.latent_channels)
+    assert model.decoder(queries, latents).shape == (2, count, model.decoder.num_channels)
+    taken = model.decoder.weights(queries, latents)
+    assert taken.shape == (2, count, ENCODER.num_latents)
+    kept = torch.ones(2, count) if queries.keep_mask is None else queries.keep_mask.float()
+    torch.testing.assert_close(taken.sum(dim=-1), kept)
 
 
 @every_model

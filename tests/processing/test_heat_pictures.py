@@ -36,15 +36,15 @@ def one_hot(*shape: int, at: tuple[int, ...]) -> np.ndarray:
     return weights
 
 
-def test_a_photo_is_grey_where_nothing_is_and_painted_where_all_is() -> None:
+def test_a_photo_is_pale_where_nothing_is_and_painted_where_all_is() -> None:
     image = RNG.integers(0, 256, (300, 400, 3), dtype=np.uint8)
     seen = pixels(heat_on_image(image, one_hot(3, 4, at=(1, 2))))
     assert seen.shape == (300 + SCALE, 400, 3)
     # Half a cell away from the hot one nothing is left of it.
-    grey = 0.3 * 255 + 0.7 * image[:, :120] @ np.array([0.299, 0.587, 0.114])
-    assert_colour(seen[:300, :120], np.repeat(grey[..., None], 3, axis=-1))
-    covered = 0.65 * FULL + 0.35 * (0.3 * 255 + 0.7 * image[150, 250] @ np.array([0.299, 0.587, 0.114]))
-    assert_colour(seen[150, 250], covered)
+    grey = (image @ np.array([0.299, 0.587, 0.114]))[..., None]
+    pale = 0.3 * 255 + 0.7 * (0.88 * grey + 0.12 * image)
+    assert_colour(seen[:300, :120], pale[:, :120])
+    assert_colour(seen[150, 250], 0.65 * FULL + 0.35 * pale[150, 250])
 
 
 def test_more_weight_has_more_colour() -> None:

@@ -30,7 +30,7 @@ _FRAME_WIDTH = 224
 
 
 def heat_on_image(image: Any, weights: np.ndarray, *, top: float | None = None) -> Image.Image:
-    """Paint weights on a photo, which becomes grey and pale but stays visible.
+    """Paint weights on a photo, which becomes pale but stays visible.
 
     Args:
         image: What `read_image` takes. Small ones are enlarged.
@@ -191,9 +191,10 @@ def _paint(paper: Float[np.ndarray, "*S 3"], level: Float[np.ndarray, "*S"], opa
 
 
 def _painted(image: np.ndarray, shares: Float[np.ndarray, "h w"], top: float) -> Image.Image:
-    """Return `uint8` (H, W, C) in pale grey under the colours of the shares."""
-    grey = image @ np.array([0.299, 0.587, 0.114]) if image.shape[-1] == 3 else image[..., 0]
-    paper = np.repeat((0.3 + 0.7 * grey / 255)[..., None], 3, axis=-1)
+    """Return `uint8` (H, W, C), pale and with little of its own colour, under the colours of the shares."""
+    image = np.broadcast_to(image, (*image.shape[:2], 3)) / 255
+    grey = (image @ np.array([0.299, 0.587, 0.114]))[..., None]
+    paper = 0.3 + 0.7 * (0.88 * grey + 0.12 * image)
     return _to_image(_paint(paper, _over(shares, image.shape[:2]) / top, opacity=0.65))
 
 

@@ -64,8 +64,8 @@ def test_a_flash_and_a_click_stay_together(suffix: str, tmp_path: Path) -> None:
     heard = np.abs(np.concatenate([window.audio for window in windows]))
     for frame in (21, 47):
         near = heard[frame * 1920 - 960 : frame * 1920 + 960]
-        # AAC smears a click, but not by more than a few samples of its middle.
-        assert abs(int(near.argmax()) - 960) <= 2
+        # AAC smears a click by a few samples, and .mkv rounds times to milliseconds.
+        assert abs(int(near.argmax()) - 960) <= (48 if suffix == ".mkv" else 2)
         assert near.max() > 10 * np.median(heard) + 0.2
 
 

@@ -111,7 +111,9 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     from perceivers.processing.audio import write_wav
 
     write_wav(tmp_path / "a.wav", np.zeros(100), 8000)
-    with pytest.raises(ValueError, match=r"a\.wav' has no video; kinds of its streams = \['audio'\]"):
+    with pytest.raises(
+        ValueError, match=r"a\.wav' has no video that can be decoded; kinds of its streams = \['audio'\]"
+    ):
         read_frames(tmp_path / "a.wav")
 
 

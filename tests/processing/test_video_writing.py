@@ -35,8 +35,10 @@ def test_a_video_comes_back(suffix: str, tmp_path: Path) -> None:
     assert 10 * np.log10(255**2 / error) > 35
     heard, rate = read_audio(path)
     assert rate == 48000
-    assert abs(len(heard) - 48000) <= 1024
-    np.testing.assert_allclose(heard[2000:46000], TONE[2000:46000], atol=0.02)
+    assert 48000 <= len(heard) <= 50048  # What fills AAC's last frame, or precedes the first.
+    # .mkv rounds times to milliseconds.
+    near = range(-64, 65) if suffix == ".mkv" else range(-1, 2)
+    assert min(float(np.abs(heard[2000 + i : 46000 + i] - TONE[2000:46000]).max()) for i in near) < 0.02
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 

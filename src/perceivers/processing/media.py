@@ -69,7 +69,7 @@ def find_video(container: "InputContainer", index: int | None, path: Path) -> "V
     Raises:
         ValueError: There is no video stream of that number.
     """
-    choices = [stream for stream in container.streams.video if not _is_cover(stream)]
+    choices = [stream for stream in container.streams.video if _is_known(stream) and not _is_cover(stream)]
     if index is None:
         best = container.streams.best("video")
         return next((stream for stream in choices if stream == best), next(iter(choices), None))
@@ -78,7 +78,7 @@ def find_video(container: "InputContainer", index: int | None, path: Path) -> "V
 
 def find_audio(container: "InputContainer", index: int | None, path: Path) -> "AudioStream | None":
     """Choose a sound stream as in `find_video`, but the first where none is asked for."""
-    choices = list(container.streams.audio)
+    choices = [stream for stream in container.streams.audio if _is_known(stream)]
     if index is None:
         return next(iter(choices), None)
     return choices[_position(index, choices, "audio_stream", path)]
@@ -89,6 +89,11 @@ def _position(index: int, choices: Sequence["Stream"], name: str, path: Path) ->
     if index not in numbers:
         raise ValueError(f"{name} ({index}) of '{path}' must be one of {numbers}, as the file numbers its streams")
     return numbers.index(index)
+
+
+def _is_known(stream: "Stream") -> bool:
+    """Return whether there is a decoder."""
+    return stream.codec_context is not None
 
 
 def _is_cover(stream: "Stream") -> bool:

@@ -73,7 +73,7 @@ class FilePictures:
             stream = find_video(container, index, path)
             if stream is None:
                 kinds = sorted({stream.type for stream in container.streams})
-                raise ValueError(f"file '{path}' has no video; kinds of its streams = {kinds}")
+                raise ValueError(f"file '{path}' has no video that can be decoded; kinds of its streams = {kinds}")
             self._index = stream.index
             _check_size(path, stream.height, stream.width)
             rate = stream.average_rate or stream.guessed_rate

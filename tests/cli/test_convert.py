@@ -67,7 +67,7 @@ def test_what_transformers_computes_otherwise_is_said(cli, flow: Path, tmp_path:
         ("image-pixels", "interpolation is 'opencv', transformers' image processor resizes as 'pillow' does"),
         (
             "text-classes",
-            "special_tokens is False, transformers' tokenizer puts [CLS] before and [SEP] after each text",
+            "special_tokens is False, transformers' tokenizer puts [CLS] before and [SEP] after text",
         ),
     ],
 )

@@ -71,7 +71,7 @@ def meta_model(config: PerceiverConfig, num_tensors: int, source: str) -> Percei
     try:
         with torch.device("meta"):
             return PerceiverIO(config)
-    except (RuntimeError, TypeError, OverflowError, ZeroDivisionError, ArithmeticError, MemoryError) as error:
+    except (ValueError, RuntimeError, TypeError, ArithmeticError, MemoryError) as error:
         reason = (str(error) or repr(error)).splitlines()[0]
         raise ValueError(f"{source}: no model can be made from the config: {reason}") from error
 

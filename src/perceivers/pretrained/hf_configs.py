@@ -136,7 +136,7 @@ _HF_ACTIVATIONS: dict[Activation, str] = {"gelu_erf": "gelu", "gelu_tanh": "gelu
 
 def _activation(hf: Any, original: bool) -> Activation:
     if hf.hidden_act not in _ACTIVATIONS:
-        raise ValueError(f"hidden_act '{hf.hidden_act}' has no counterpart; known = {sorted(_ACTIVATIONS)}")
+        raise ValueError(f"hidden_act '{hf.hidden_act[:50]}' has no counterpart; known = {sorted(_ACTIVATIONS)}")
     return "gelu_tanh" if original else _ACTIVATIONS[hf.hidden_act]
 
 

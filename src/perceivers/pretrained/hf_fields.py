@@ -34,6 +34,8 @@ DEFAULTS: dict[str, Any] = {
     "num_labels": 2,
 }
 
+# Which side gives the cross-attention's default width.
+_SHAPES = ("q", "kv")
 # Whole numbers beyond this are no sizes.
 _MAX_SIZE = 2**31
 
@@ -49,6 +51,8 @@ def is_like(value: Any, default: Any) -> bool:
     if isinstance(default, bool):
         # Old files say 1 and 0.
         return type(value) in (int, bool) and value in (0, 1)
+    if default in _SHAPES:
+        return value in _SHAPES
     return _is_size(value) if type(default) is int else type(value) is type(default)
 
 

@@ -28,9 +28,14 @@ def read_pickle(path: str | Path) -> dict[str, np.ndarray]:
         ValueError: The file is broken, names anything but arrays and mappings, or holds something else.
     """
     try:
-        return _flat(_Machine().run(Path(path).read_bytes()))
+        data = Path(path).read_bytes()
+        arrays = _flat(_Machine().run(data))
+        claimed = sum(array.nbytes for array in arrays.values())
+        if claimed > len(data):
+            raise ValueError(f"its arrays have {claimed} bytes and the file has {len(data)}")
     except ValueError as error:
         raise ValueError(f"'{path}' is no checkpoint that can be read: {error}") from error
+    return arrays
 
 
 @dataclass
@@ -118,8 +123,10 @@ def _array_in_place(content: object, dtype: object, shape: object, order: object
 
 
 def _new_dtype(code: object, align: object, copy: object) -> _Dtype:
-    if code not in _CODES or not isinstance(code, str):
-        raise ValueError(f"arrays of format {str(code)[:20]!r} are not admitted; admitted = {list(_CODES)}")
+    # Only text is ever put into a message: a tuple of tuples of tuples in a small file may be longer than any memory.
+    if not isinstance(code, str) or code not in _CODES:
+        named = repr(code[:20]) if isinstance(code, str) else type(code).__name__
+        raise ValueError(f"arrays of format {named} are not admitted; admitted = {list(_CODES)}")
     return _Dtype(code)
 
 
@@ -256,6 +263,8 @@ class _Machine:
         target.build(state)
 
     def _look_up(self, module: object, name: object) -> None:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise ValueError(f"the file names a global by a {type(module).__name__} and a {type(name).__name__}")
         full_name = f"{module}.{name}"
         if full_name not in _FUNCTIONS:
             raise ValueError(f"the global '{full_name[:200]}' is refused; admitted = {sorted(_FUNCTIONS)}")

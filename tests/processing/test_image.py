@@ -151,10 +151,19 @@ def test_center_takes_seven_eighths_of_the_shorter_side() -> None:
     assert fit_image(image, (16, 21), 1, how="center").min() >= 1
 
 
+@pytest.mark.parametrize("size", [(180, 231), (257, 333), (500, 375), (300, 400)])
+def test_images_can_be_read_as_transformers_reads_them(size: tuple[int, int]) -> None:
+    transformers = pytest.importorskip("transformers")
+    image = RNG.integers(0, 256, (*size, 3), dtype=np.uint8)
+    processor = transformers.PerceiverImageProcessor(do_rescale=False, do_normalize=False)
+    expected = np.asarray(processor(image, return_tensors="np")["pixel_values"])[0].transpose(1, 2, 0)
+    np.testing.assert_array_equal(fit_image(image, (224, 224), 3, "center-transformers"), expected)
+
+
 def test_unknown_ways_are_refused() -> None:
     # The tests' checks of types would refuse these before the function itself.
     unchecked: Any = inspect.unwrap(fit_image)
-    with pytest.raises(ValueError, match=r"how \('middle'\) must be one of \['crop', 'stretch', 'pad', 'center'\]"):
+    with pytest.raises(ValueError, match=r"how \('middle'\) must be one of .*'center-transformers'\]"):
         unchecked(COLOUR, (4, 4), 3, how="middle")
     with pytest.raises(ValueError, match=r"interpolation \('lanczos'\) must be one of \['pillow', 'opencv'\]"):
         unchecked(COLOUR, (4, 4), 3, interpolation="lanczos")

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-Fit = Literal["crop", "stretch", "pad", "center"]
+Fit = Literal["crop", "stretch", "pad", "center", "center-transformers"]
 Interpolation = Literal["pillow", "opencv"]
 _Box = tuple[float, float, float, float]
 
@@ -52,7 +52,8 @@ def fit_image(
         channels: 1 or 3; colour becomes grey by luma, grey becomes three equal channels.
         how: `crop` covers the size and cuts the middle out, `stretch` ignores the proportions, `pad`
             puts the whole image on black, `center` takes the middle square of 7/8 of the shorter side
-            and stretches it, as the original does to evaluate on ImageNet.
+            and stretches it, as the original does to evaluate on ImageNet; `center-transformers` is one
+            pixel above and to the left of it where the rest is odd, as in the transformers library.
         interpolation: Bicubic as in Pillow, which averages when it makes an image smaller, or as in
             OpenCV, which reads 4 x 4 pixels whatever the scale; the original takes OpenCV's.
 
@@ -69,8 +70,11 @@ def fit_image(
     if min(size) < 1:
         raise ValueError(f"size {size} must be at least 1 x 1")
     image = _with_channels(image, channels)
+    # Parity: of an odd rest the original leaves the larger half above and on the left, transformers the smaller.
     if how == "center":
-        image = _middle_square(image)
+        image = _middle_square(image, round_up=True)
+    elif how == "center-transformers":
+        image = _middle_square(image, round_up=False)
     height, width = image.shape[:2]
     if how == "crop":
         return _resize(image, size, _middle_box(height, width, size), interpolation)
@@ -92,12 +96,11 @@ def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
     return np.asarray(picture.convert("L" if channels == 1 else "RGB")).reshape(*image.shape[:2], channels)
 
 
-def _middle_square(image: np.ndarray) -> np.ndarray:
+def _middle_square(image: np.ndarray, *, round_up: bool) -> np.ndarray:
     """Return the middle square of 7/8 of the shorter side: 224 of 256 pixels."""
     height, width = image.shape[:2]
     side = max(min(height, width) * 7 // 8, 1)
-    # Parity: of an odd rest the original leaves the larger half above and on the left (`data/imagenet.py`).
-    top, left = (height - side + 1) // 2, (width - side + 1) // 2
+    top, left = ((rest + round_up) // 2 for rest in (height - side, width - side))
     return image[top : top + side, left : left + side]
 
 

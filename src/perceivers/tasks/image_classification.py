@@ -27,14 +27,14 @@ class ImageClassificationSettings(ClassificationSettings):
 
     Args:
         fit: How an image is brought to the model's size: cover and cut the middle, stretch, pad, or cut the
-            middle square as the original does; see `fit_image`.
+            middle square as the original or as the transformers library does; see `fit_image`.
         interpolation: Bicubic as in Pillow, or as in OpenCV, which the original used.
         image_size: Height and width that images are brought to; `None` takes the model's own. Another size needs
             Fourier positions, which any grid has; learned ones must be resized, see `resize_positions`.
         augment: Random changes while training.
     """
 
-    fit: Literal["crop", "stretch", "pad", "center"] = "crop"
+    fit: Literal["crop", "stretch", "pad", "center", "center-transformers"] = "crop"
     interpolation: Literal["pillow", "opencv"] = "pillow"
     image_size: tuple[int, int] | None = None
     augment: AugmentConfig = field(default_factory=AugmentConfig)

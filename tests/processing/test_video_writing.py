@@ -36,8 +36,8 @@ def test_a_video_comes_back(suffix: str, tmp_path: Path) -> None:
     heard, rate = read_audio(path)
     assert rate == 48000
     assert 48000 <= len(heard) <= 50048  # What fills AAC's last frame, or precedes the first.
-    # .mkv rounds times to milliseconds.
-    near = range(-64, 65) if suffix == ".mkv" else range(-1, 2)
+    # .mkv rounds times to milliseconds, and some versions of FFmpeg leave AAC's 1024 samples of delay in it.
+    near = range(-64, 1100) if suffix == ".mkv" else range(-1, 2)
     assert min(float(np.abs(heard[2000 + i : 46000 + i] - TONE[2000:46000]).max()) for i in near) < 0.02
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from perceivers.processing.image import read_image
-from perceivers.processing.media import Notes, decode, find_video, open_media, seek, time_of
+from perceivers.processing.media import Notes, decode, find_video, open_media, reason, seek, time_of
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -134,8 +134,13 @@ class FilePictures:
         return min(duration, _LONGEST_HOLD) or 1 / self.frame_rate
 
     def _make(self, frame: "VideoFrame", notes: Notes) -> UInt8[np.ndarray, "H W 3"]:
+        from av.error import FFmpegError
+
         _check_size(self.path, frame.height, frame.width)
-        picture = frame.to_ndarray(format="rgb24")
+        try:
+            picture = frame.to_ndarray(format="rgb24")
+        except FFmpegError as error:
+            raise ValueError(f"a picture of '{self.path}' cannot be converted to RGB: {reason(error)}") from error
         turn = _turn_of(frame)
         if turn:
             notes.add(f"turned by {90 * turn} degrees, as the file asks")

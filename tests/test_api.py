@@ -69,7 +69,7 @@ def test_pipelines_say_what_they_want(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"top_k \(0\) must be at least 1"):
         served(rows[0]["image"], top_k=0)
     with pytest.raises(ValueError, match="name a model"):
-        perceivers.pipeline("image-classification")
+        perceivers.pipeline("text-classification")
     with pytest.raises(ValueError, match=r"task 'translation' not found; choices = .*'fill-mask'"):
         perceivers.pipeline("translation", tmp_path)
     with pytest.raises(ValueError, match="was trained for 'image-classification', not 'fill-mask'"):

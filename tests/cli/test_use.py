@@ -117,7 +117,8 @@ def test_predict_goes_on_after_an_unreadable_input(cli, image_model: Path, tmp_p
     answers = lines(result.stdout)
     assert [Path(answer["input"]).name for answer in answers] == ["a.png", "c.png"]
     assert [answer["result"][0]["label"] for answer in answers] == ["dark", "light"]
-    errors = result.stderr.splitlines()
+    model, *errors = result.stderr.splitlines()
+    assert model == f"model   {image_model} (folder)"
     assert len(errors) == 2
     assert "b.png" in errors[0]
     assert "absent.png" in errors[1]

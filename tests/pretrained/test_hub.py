@@ -64,6 +64,23 @@ def test_what_is_not_cached_needs_the_hub(cache: Path, files: dict[str, str]) ->
         hub.fetch("someone/model")
 
 
+def test_an_absent_network_is_found_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was loaded before is used, and nothing else is waited for."""
+    asked: list[str] = []
+
+    def refuse(self: Any, repo_id: str, **_: Any) -> None:
+        asked.append(repo_id)
+        raise RuntimeError("name or service not known")
+
+    monkeypatch.setattr(hub_constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", refuse)
+    with pytest.raises(ValueError, match="'someone/model' is not in the cache and the Hub cannot be reached"):
+        hub.fetch("someone/model")
+    snapshot = put(tmp_path, "someone/model", {"config.json": "{}", "model.safetensors": ""})
+    assert hub.fetch("someone/model") == snapshot
+    assert asked == ["someone/model"] * 2
+
+
 def answered(kind: type[HfHubHTTPError]) -> Callable[[], Exception]:
     response: Any = SimpleNamespace(headers={}, request=None, status_code=404)
     return lambda: kind("first line\nsecond line", response=response)
@@ -87,6 +104,7 @@ def test_what_the_hub_says_is_passed_on(
         raise error()
 
     monkeypatch.setattr(hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "hub_answers", lambda *_: True)
     with pytest.raises(ValueError, match=message):
         hub.fetch("a/b", revision="v9")
 
@@ -98,6 +116,7 @@ def test_a_repository_without_weights_is_named(monkeypatch: pytest.MonkeyPatch) 
         return f"/cache/{name}"
 
     monkeypatch.setattr(hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "hub_answers", lambda *_: True)
     with pytest.raises(
         ValueError, match=r"'a/b' lacks config.json or all of \['model.safetensors', 'pytorch_model.bin'"
     ):

@@ -1,18 +1,20 @@
-"""The work of `perceivers predict`: read, answer in batches, print and draw."""
+"""The work of `perceivers predict`: read, answer in batches, print, draw and write."""
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from perceivers.cli import show
-from perceivers.cli.models import open_model
-from perceivers.data import predict_inputs
+from perceivers.cli.models import ModelRequest, open_model
+from perceivers.data.inputs import JOINED_ROLES, predict_inputs
+from perceivers.processing.files import write_picture
 from perceivers.tasks import Result
 from perceivers.tasks.pipeline import Pipeline
+from perceivers.train.recipe import parse_yaml
 
 # What an input that cannot be read raises; anything else is a fault of ours and keeps its traceback.
 _UNREADABLE = (ValueError, OSError)
@@ -23,23 +25,25 @@ class PredictRequest:
     """What `perceivers predict` was asked.
 
     Args:
-        model: Folder of the model.
+        model: The model and its task.
         inputs: Files, folders, text, or "-" for the lines of stdin.
-        task: The task that the model must have been trained for.
+        beside: What goes beside each input, as YAML by name, e.g. `hide: word` for fill-mask.
         top_k: How many candidates to print.
-        picture: Folder for pictures.
-        batch_size: Inputs a batch.
-        device: Where to run.
+        picture: Folder for a picture of each input with its answer.
+        output: Folder for all files that show the answers.
+        attention: Folder for pictures of where the answers come from.
+        batch_size: Inputs a batch; `None` leaves it to the task.
         as_json: Print JSON lines.
     """
 
-    model: Path
+    model: ModelRequest
     inputs: tuple[str, ...]
-    task: str | None
+    beside: Mapping[str, str]
     top_k: int
     picture: Path | None
-    batch_size: int
-    device: str
+    output: Path | None
+    attention: Path | None
+    batch_size: int | None
     as_json: bool
 
 
@@ -64,38 +68,64 @@ def predict_model(request: PredictRequest) -> int:
     Raises:
         ValueError: The model cannot be loaded, or was trained for another task.
     """
-    pipe = open_model(request.model, request.task, request.device)
+    pipe = open_model(request.model)
+    show.err().print(f"model   {pipe.origin}", markup=False)
     problems = Problems()
+    written = _Written(pipe, request)
     rows: list[list[str]] = []
-    values = _values(request.inputs, pipe.task.input_role, problems)
-    pictures = None if request.picture is None else Pictures(request.picture)
-    while batch := list(islice(values, request.batch_size)):
+    values = named_inputs(request.inputs, request.beside, pipe.task.input_role, problems)
+    while batch := list(islice(values, request.batch_size or pipe.task.batch_size)):
         for name, value, result in _answer(pipe, batch, request.top_k, problems):
+            summary = pipe.task.summary(result)
             if request.as_json:
-                show.json_line({"input": name, "result": result})
+                show.json_line({"input": name, "result": summary})
             else:
-                rows.append([name, show.result_lines(result)])
-            if pictures is not None:
-                pictures.save(name, pipe.task.picture(value, result))
+                rows.append([name, show.result_lines(summary)])
+            written.save(name, value, result)
     if rows:
         show.table(["input", "answers"], rows)
     return len(problems.names)
 
 
-class Pictures:
-    """Pictures in a folder, each under a name of its own.
+class _Written:
+    """What is written of each answer, under a name of its own.
 
     Args:
-        folder: Made when absent.
+        pipe: Gave the answers.
+        request: Says which folders are wanted; they are made when absent.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._taken: set[str] = set()
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, pipe: Pipeline, request: PredictRequest) -> None:
+        self.pipe = pipe
+        self.request = request
+        self._names = Names()
+        for folder in (request.picture, request.output, request.attention):
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
 
-    def save(self, name: str, picture: Any) -> Path:
-        """Write the picture of the input called `name` as PNG."""
+    def save(self, name: str, value: Any, result: Result) -> None:
+        """Write what is wanted of the answer to the input called `name`."""
+        task, request = self.pipe.task, self.request
+        base = self._names.file_name(name)
+        if request.picture is not None:
+            write_picture(request.picture / f"{base}.png", task.picture(value, result))
+        if request.output is not None:
+            task.save(value, result, request.output, base)
+        if request.attention is not None:
+            pictures = self.pipe.attention(value)
+            for i, picture in enumerate(pictures, start=1):
+                number = f"-{i}" if len(pictures) > 1 else ""
+                write_picture(request.attention / f"{base}{number}.attention.png", picture)
+
+
+class Names:
+    """Gives each input a file name of its own, without ending."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def file_name(self, name: str) -> str:
+        """Return the name for the input called `name`."""
         # `isfile`, not `Path.is_file`: a long text is no file rather than an error.
         words = Path(name).stem if os.path.isfile(name) else name
         base = re.sub(r"\W+", "-", words[:40]).strip("-") or "input"
@@ -104,18 +134,27 @@ class Pictures:
             number += 1
             unique = f"{base}-{number}"
         self._taken.add(unique)
-        path = self.folder / f"{unique}.png"
-        picture.save(path)
-        return path
+        return unique
 
 
-def _values(inputs: tuple[str, ...], role: str, problems: Problems) -> Iterator[tuple[str, Any]]:
-    """Yield name and value of each input; an argument that gives none is a problem of its own."""
-    for argument in inputs:
+def named_inputs(
+    inputs: tuple[str, ...], beside: Mapping[str, str], role: str, problems: Problems
+) -> Iterator[tuple[str, Any]]:
+    """Yield name and value of each input; one that cannot be read is a problem of its own.
+
+    Args:
+        inputs: What the user named.
+        beside: What goes beside each input, as YAML by name.
+        role: What the task reads.
+        problems: Takes what cannot be read.
+    """
+    more = {name: parse_yaml(text, f"--with {name}") for name, text in beside.items()}
+    for arguments in [inputs] if role in JOINED_ROLES else [(argument,) for argument in inputs]:
         try:
-            yield from predict_inputs([argument], role)
+            for name, value in predict_inputs(arguments, role):
+                yield name, {**(value if isinstance(value, Mapping) else {role: value}), **more} if more else value
         except _UNREADABLE as error:
-            problems.add(argument, error)
+            problems.add(arguments[0], error)
 
 
 def _answer(

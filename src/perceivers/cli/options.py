@@ -1,9 +1,18 @@
 """Options that several commands share."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class NumericsChoice(str, Enum):
+    """Whose way of computing a model follows."""
+
+    original = "original"
+    transformers = "transformers"
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout; all else goes to stderr.")]
 Plugins = Annotated[
@@ -17,9 +26,34 @@ Columns = Annotated[
     typer.Option("--column", metavar="ROLE=COLUMN", help="Which column plays a role; may be repeated."),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use only so many examples of each split.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Examples a batch; does not change the answers.")]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(min=1, help="Examples a batch; does not change the answers. As the task has it when not given."),
+]
 Device = Annotated[str, typer.Option(help="Where to run: cpu, cuda, cuda:1, mps.")]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a trained model.", show_default=False)]
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="TASK|MODEL",
+        help="A task, for its released model; or a model: folder, checkpoint file, name of the zoo, repository.",
+        show_default=False,
+    ),
+]
+OtherModel = Annotated[
+    str | None, typer.Option("--model", metavar="MODEL", help="Another model than the released one of the task.")
+]
+TaskName = Annotated[str | None, typer.Option("--task", help="Refuse a model that was trained for another task.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SETTING=VALUE", help="Change a setting of the task, e.g. even_tiles=true."),
+]
+Numerics = Annotated[
+    NumericsChoice | None,
+    typer.Option(
+        "--numerics", help="For weights in transformers' layout: compute as the original of the weights, or as it."
+    ),
+]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a repository of the Hub.")]
 
 
 def examples(*lines: str) -> str:

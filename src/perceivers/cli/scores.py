@@ -1,53 +1,48 @@
 """The work of `perceivers evaluate`."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from datasets import concatenate_datasets
 
 from perceivers.cli import show
-from perceivers.cli.models import open_model
-from perceivers.config import from_json, override
+from perceivers.cli.models import ModelRequest, open_model
+from perceivers.config import from_json
 from perceivers.data import DataConfig, load_data
 from perceivers.train.evaluate import evaluate
-from perceivers.train.recipe import parse_yaml
 
 
 def evaluate_model(
-    model: Path,
+    model: ModelRequest,
     data: Mapping[str, Any],
     *,
-    settings: Mapping[str, str],
     everything: bool,
-    batch_size: int,
-    device: str,
+    batch_size: int | None,
     as_json: bool,
 ) -> None:
-    """Print the metrics of a saved model over the evaluation split.
+    """Print the metrics of a trained model over the evaluation split.
 
     Args:
-        model: Folder of the model.
+        model: The model and its task.
         data: Fields of `DataConfig`.
-        settings: Settings of the task to change, as YAML by dotted path.
         everything: Score the training split too.
-        batch_size: Examples a batch.
-        device: Where to run.
+        batch_size: Examples a batch; `None` leaves it to the task.
         as_json: Print JSON.
 
     Raises:
         ValueError: The model or the data cannot be loaded, or the data has labels that the model does not know.
     """
-    pipe = open_model(model, None, device)
-    changes = {path: parse_yaml(text, f"--set {path}") for path, text in settings.items()}
-    task = type(pipe.task)(override(pipe.task.settings, changes), pipe.model.config)
-    splits = load_data(from_json(DataConfig, data, "data"), task.roles, labels=task.labels)
+    pipe = open_model(model)
+    task = pipe.task
+    config = from_json(DataConfig, data, "data")
+    splits = load_data(config, task.roles, labels=task.labels, optional_roles=task.optional_roles)
     rows = concatenate_datasets([splits.train, splits.eval]) if everything else splits.eval
-    metrics = evaluate(task, pipe.model, rows, batch_size=batch_size)
+    metrics = evaluate(task, pipe.model, rows, batch_size=batch_size or task.batch_size)
     if as_json:
         show.json_line(
             {
-                "model": str(model),
+                "model": model.model or model.name,
+                "weights": pipe.origin,
                 "task": task.name,
                 "data": splits.description,
                 "examples": len(rows),

@@ -52,6 +52,27 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
     Console(highlight=False).print(grid)
 
 
+def amount(number: float, unit: str = "") -> str:
+    """Return a large number in steps of a thousand, with four digits, e.g. "48.44 M" or "406.1 GFLOP"."""
+    for step, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= step:
+            return f"{number / step:.4g} {letter}{unit}"
+    return f"{number:.0f} {unit}".rstrip()
+
+
+def memory(num_bytes: float) -> str:
+    """Return an amount of memory, e.g. "255.6 MiB"."""
+    for step, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if num_bytes >= step:
+            return f"{num_bytes / step:.1f} {unit}"
+    return f"{num_bytes:.0f} B"
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """Return sizes as they are read, e.g. "368 x 496 x 2"."""
+    return " x ".join(map(str, shape))
+
+
 def score_table(metrics: Mapping[str, float], score: str) -> None:
     """Print metrics on stdout, the one that decides first and marked."""
     names = sorted(metrics, key=lambda name: name != score)
@@ -62,17 +83,41 @@ def score_table(metrics: Mapping[str, float], score: str) -> None:
     )
 
 
-def result_lines(result: Sequence[Mapping[str, Any]]) -> str:
+def result_lines(result: Sequence[Any]) -> str:
     """Return the answers to one input, one a line: its first text, and its score when it has one.
 
-    Text with white space at its ends, or line ends in it, is quoted, so that it can be seen.
+    Text with white space at its ends, or line ends in it, is quoted, so that it can be seen. Answers to several
+    questions stand under one another; of an answer without a score its single values are shown by name.
     """
     lines: list[str] = []
     for entry in result:
-        texts = [value for value in entry.values() if isinstance(value, str)]
-        text = texts[0] if texts else json.dumps(dict(entry), ensure_ascii=False, default=str)
-        if text != text.strip() or len(text.splitlines()) > 1:
-            text = json.dumps(text, ensure_ascii=False)
-        score = entry.get("score")
-        lines.append(f"{score:7.2%}  {text}" if isinstance(score, float) else text)
+        if not isinstance(entry, Mapping):
+            lines += [*([""] if lines else []), result_lines(entry)]
+        elif isinstance(entry.get("score"), float):
+            lines.append(f"{entry['score']:7.2%}  {_shown(_first_text(entry))}")
+        elif any(isinstance(value, str) for value in entry.values()):
+            lines.append(_shown(_first_text(entry)))
+        else:
+            lines += _values(entry)
     return "\n".join(lines)
+
+
+def _first_text(entry: Mapping[str, Any]) -> str:
+    return next((value for value in entry.values() if isinstance(value, str)), "")
+
+
+def _shown(text: str) -> str:
+    if text != text.strip() or len(text.splitlines()) > 1:
+        return json.dumps(text, ensure_ascii=False)
+    return text
+
+
+def _values(entry: Mapping[str, Any]) -> list[str]:
+    """Return the values of an answer by name: numbers as they are, lists of candidates and of texts below."""
+    lines = [f"{name} {value}" for name, value in entry.items() if not isinstance(value, list | Mapping)]
+    for value in entry.values():
+        if isinstance(value, list) and all(isinstance(item, Mapping) and "score" in item for item in value):
+            lines.append(result_lines(value))
+        elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+            lines += value
+    return lines

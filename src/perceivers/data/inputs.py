@@ -12,6 +12,9 @@ from perceivers.data.clips import video_files
 from perceivers.data.roles import ROLES, DataError
 from perceivers.data.tables import IMAGE_SUFFIXES, image_files, is_hidden, json_lines, read_text
 
+# Roles whose arguments belong together; those of others stand each for itself.
+JOINED_ROLES = ("frames",)
+
 
 def predict_inputs(
     arguments: Sequence[str], role: str, stdin: Iterable[str] | None = None
@@ -36,7 +39,7 @@ def predict_inputs(
             to predict on.
     """
     lines = stdin or sys.stdin
-    if role == "frames":
+    if role in JOINED_ROLES:
         items: Iterator[tuple[str, Any]] = _frames(arguments, lines)
     elif role in _FOLDERS:
         items = (item for name in arguments for item in _files(name, role, lines))

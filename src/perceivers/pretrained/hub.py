@@ -1,10 +1,11 @@
 """The Hugging Face Hub: from a repository's name to the folder of its files on this machine."""
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -45,11 +46,18 @@ def fetch(repo_id: str, *, revision: str | None = None, token: str | None = None
         ValueError: There is no such repository, revision or file, it is not public, or the Hub cannot be reached
             and the files are not in the cache.
     """
+    # Without an answer the cache is all there is; asking for each file would try again and again.
+    cached_only = not hub_answers(repo_id, token)
+
+    def download(name: str) -> Path:
+        path = hf_hub_download(repo_id, name, revision=revision, token=token, local_files_only=cached_only)
+        return Path(path)
+
     try:
-        config = hf_hub_download(repo_id, CONFIG_FILE, revision=revision, token=token)
+        config = download(CONFIG_FILE)
         with suppress(EntryNotFoundError):
-            hf_hub_download(repo_id, PREPARATION_FILE, revision=revision, token=token)
-        _fetch_weights(repo_id, revision, token)
+            download(PREPARATION_FILE)
+        _fetch_weights(download)
     except GatedRepoError as error:
         raise ValueError(
             f"'{repo_id}' is open only to those who asked for access; log in with `hf auth login`"
@@ -68,20 +76,34 @@ def fetch(repo_id: str, *, revision: str | None = None, token: str | None = None
     except (HFValidationError, HfHubHTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"'{repo_id}' cannot be loaded from the Hub: {reason}") from error
-    return Path(config).parent
+    return config.parent
 
 
-def _fetch_weights(repo_id: str, revision: str | None, token: str | None) -> None:
+def hub_answers(repo_id: str, token: str | None) -> bool:
+    """Return whether the Hub says anything about a repository, be it that there is none; `False` in offline mode."""
+    try:
+        HfApi().model_info(repo_id, token=token, timeout=10)
+    except OfflineModeIsEnabled:
+        return False
+    except (HfHubHTTPError, HFValidationError):
+        return True
+    except Exception:
+        # The error's type belongs to the HTTP client, which differs between versions of the Hub library.
+        return False
+    return True
+
+
+def _fetch_weights(download: Callable[[str], Path]) -> None:
     absent: EntryNotFoundError | None = None
     for name in (name for whole in WEIGHT_FILES for name in (whole, whole + INDEX_SUFFIX)):
         # Neither there nor, offline, in the cache: the next form may be.
         try:
-            path = Path(hf_hub_download(repo_id, name, revision=revision, token=token))
+            path = download(name)
         except EntryNotFoundError as error:
             absent = error
             continue
         for shard in shards(path) if name.endswith(INDEX_SUFFIX) else ():
-            hf_hub_download(repo_id, shard, revision=revision, token=token)
+            download(shard)
         return
     assert absent is not None
     raise absent

@@ -148,6 +148,11 @@ class Clip:
         return self._notes.as_tuple()
 
     @property
+    def seconds(self) -> float | None:
+        """How long the source says that it lasts; `None` where it does not say."""
+        return self._source.seconds
+
+    @property
     def expected_windows(self) -> int | None:
         """How many windows there are if the source lasts as long as it says; `None` where it does not say."""
         ends = [end for end in (self._source.seconds, self._end) if end is not None]

@@ -72,6 +72,7 @@ class Task(ABC, Generic[SettingsT]):
     input_role: ClassVar[str]  # what prediction is given
     default_model: ClassVar[str]  # name in the zoo, for training from nothing
     released_model: ClassVar[str | None] = None  # name in the zoo of trained weights, for prediction
+    batch_size: ClassVar[int] = 32  # inputs that are answered or scored at a time when nothing else is asked for
     score: ClassVar[str]  # metric by which the best checkpoint is chosen
     higher_is_better: ClassVar[bool] = True
 
@@ -150,9 +151,13 @@ class Task(ABC, Generic[SettingsT]):
         """Return what prediction would be given of a row of data."""
         return row[self.input_role]
 
+    def row_of(self, value: Any) -> Mapping[str, Any]:
+        """Return an input as a row of data; one that is a mapping with the `input_role` is that already."""
+        return value if isinstance(value, Mapping) and self.input_role in value else {self.input_role: value}
+
     def pieces(self, value: Any) -> Iterator[dict[str, Any]]:
         """Cut one input into prepared rows that the model can read: one, unless inputs may be larger than it reads."""
-        yield self.prepare({self.input_role: value})
+        yield self.prepare(self.row_of(value))
 
     @abstractmethod
     def predict(self, model: PerceiverIO, inputs: Sequence[Any], *, top_k: int = 5) -> list[Result]:

@@ -86,7 +86,7 @@ class Classification(Task[ClassificationSettingsT]):
         results: list[Result] = []
         for start in range(0, len(inputs), _PREDICT_BATCH_SIZE):
             chunk = inputs[start : start + _PREDICT_BATCH_SIZE]
-            batch = self.collate([self.prepare({self.input_role: value}) for value in chunk])
+            batch = self.collate([self.prepare(self.row_of(value)) for value in chunk])
             logits = first_answers(model(to_device(batch, model)))
             results += present_classes(logits, self.labels, top_k)
         return results

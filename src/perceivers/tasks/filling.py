@@ -60,7 +60,7 @@ def read_question(value: Any) -> Question:
         value = {"text": value}
     if not isinstance(value, Mapping) or not isinstance(value.get("text"), str) or set(value) - set(_KEYS):
         raise ValueError(f"{value!r} must be a text, or a mapping with text and one of {list(_KEYS[1:])}")
-    text, hide, spans = (value.get(key) for key in _KEYS)
+    text, hide, spans = value["text"], value.get("hide"), value.get("spans")
     if hide is not None and spans is not None:
         raise ValueError(f"give hide ({hide!r}) or spans ({spans!r}), not both")
     if hide is None and spans is None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from perceivers.adapters.image import ImageInputConfig
 from perceivers.model import PerceiverConfig
 from perceivers.nn.positions import LearnedPositionConfig
+from perceivers.processing.heat_pictures import heat_on_image
 from perceivers.processing.image import fit_image, read_image
 from perceivers.tasks.augment import AugmentConfig, ImageAugmenter
 from perceivers.tasks.base import TASKS, Result, Rows, stack
@@ -101,13 +102,11 @@ class ImageClassification(Classification[ImageClassificationSettings]):
 
     def draw_weights(self, item: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Image.Image:
         """Colour the image as the model read it."""
-        from perceivers.processing.heat_pictures import heat_on_image
-
         return heat_on_image(item["image"], weights[self.input_role])
 
     def picture(self, value: Any, result: Result) -> Image.Image:
         """Draw the image beside its scores."""
-        array = read_image(value)
+        array = read_image(self.row_of(value)[self.input_role])
         image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).convert("RGB")
         scale = 160 / image.height
         resample = Image.Resampling.NEAREST if scale > 4 else Image.Resampling.BICUBIC

@@ -1,6 +1,5 @@
 """Optical flow: two frames of any size in, the motion of each pixel out."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,17 +17,15 @@ from perceivers.adapters.flow import FlowInputConfig, FlowOutputConfig
 from perceivers.config import override
 from perceivers.data.inputs import predict_inputs
 from perceivers.model import PerceiverConfig, PerceiverIO
-from perceivers.processing.files import write_picture, write_whole
-from perceivers.processing.flow import blend, pad_to, read_flow, tile_corners, write_flow
-from perceivers.processing.flow_pictures import colour_wheel, flow_picture, overlay, warp
+from perceivers.processing.flow import blend, pad_to, read_flow, tile_corners
+from perceivers.processing.heat_pictures import heat_on_image
 from perceivers.processing.image import read_image
 from perceivers.tasks.base import TASKS, Rows, Step, Summary, Task, to_device
-from perceivers.tasks.drawing import beside, captioned
+from perceivers.tasks.flow_result import FlowResult, Frame
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-Frame = UInt8[np.ndarray, "H W C"]
 _LIMITS = (1, 3, 5)
 
 
@@ -59,56 +56,6 @@ class OpticalFlowSettings:
                 raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
 
 
-@dataclass(frozen=True)
-class FlowResult:
-    """The motion between two frames.
-
-    Args:
-        flow: How far each pixel of the first frame moves, u to the right and v down, in pixels, (H, W, 2).
-        frames: The two frames, each (H, W, C).
-        num_tiles: In how many tiles they were read.
-    """
-
-    flow: Float32[np.ndarray, "H W 2"]
-    frames: tuple[Frame, Frame]
-    num_tiles: int
-
-    def picture(self, max_motion: float | None = None) -> Image.Image:
-        """Draw the motion in the usual colours, the colour wheel in a corner; see `flow_picture`."""
-        picture = flow_picture(self.flow, max_motion)
-        side = min(picture.size) // 5
-        if side >= 16:
-            wheel = colour_wheel(side)
-            corner = (picture.width - side - 4, picture.height - side - 4)
-            # The wheel's corners are white; only the disc is pasted.
-            line = (2 * np.arange(side) + 1 - side) / side
-            disc = Image.fromarray(np.hypot(line, line[:, None]) <= 1)
-            picture.paste(wheel, corner, disc)
-        return picture
-
-    def overlay(self, spacing: int | None = None) -> Image.Image:
-        """Draw arrows on the first frame; `spacing` pixels between them, by default a thirtieth of the width."""
-        return overlay(self.frames[0], self.flow, spacing or max(self.flow.shape[1] // 30, 8))
-
-    def warped(self) -> Image.Image:
-        """Draw the first frame, fetched by the motion from the second; black where it comes from outside."""
-        fetched, _ = warp(self.frames[1], self.flow)
-        return _as_picture(fetched)
-
-    def sheet(self) -> Image.Image:
-        """Draw the first frame, the motion, the arrows and the warped frame on one sheet."""
-        top = beside(captioned(_as_picture(self.frames[0]), "first frame"), captioned(self.picture(), "motion"))
-        bottom = beside(captioned(self.overlay(), "motion as arrows"), captioned(self.warped(), "second frame, warped"))
-        sheet = Image.new("RGB", (top.width, top.height + bottom.height + 12), "white")
-        sheet.paste(top, (0, 0))
-        sheet.paste(bottom, (0, top.height + 12))
-        return sheet
-
-    def save(self, path: str | Path) -> None:
-        """Write the motion as `.flo`, KITTI's `.png` or `.npy`; see `write_flow`."""
-        write_flow(path, self.flow)
-
-
 @TASKS.register("optical-flow")
 class OpticalFlow(Task[OpticalFlowSettings]):
     """The motion of each pixel of a frame; frames larger than the model reads are cut into tiles that overlap."""
@@ -118,6 +65,7 @@ class OpticalFlow(Task[OpticalFlowSettings]):
     input_role = "frames"
     default_model = "optical-flow-small"
     released_model = "optical-flow"
+    batch_size = 1
     score = "epe"
     higher_is_better = False
 
@@ -179,6 +127,10 @@ class OpticalFlow(Task[OpticalFlowSettings]):
         """Return the row's two frames."""
         return (row["frame1"], row["frame2"])
 
+    def row_of(self, value: Any) -> Mapping[str, Any]:
+        """Return two frames as a row of data; a mapping with `frame1` and `frame2` is that already."""
+        return value if isinstance(value, Mapping) else {self.input_role: value}
+
     def prepare(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Read two frames (2, H, W, C) and, when there, the true flow (H, W, 2) with where it is known (H, W).
 
@@ -204,7 +156,7 @@ class OpticalFlow(Task[OpticalFlowSettings]):
         `flow` is (B, H, W, 2) and `valid` (B, H, W), `False` where the truth is not known or a frame was padded.
         """
         sizes = [item["frames"].shape[1:3] for item in items]
-        room = tuple(max(self.tile[axis], *(size[axis] for size in sizes)) for axis in (0, 1))
+        room = (max(self.tile[0], *(size[0] for size in sizes)), max(self.tile[1], *(size[1] for size in sizes)))
         batch = {
             "frames": torch.from_numpy(np.stack([pad_to(item["frames"], room) for item in items])),
             "size": torch.tensor(sizes),
@@ -264,7 +216,7 @@ class OpticalFlow(Task[OpticalFlowSettings]):
 
     def pieces(self, value: Any) -> Iterator[dict[str, Any]]:
         """Cut a pair of frames into tiles."""
-        frames = self.prepare({self.input_role: value})["frames"]
+        frames = self.prepare(self.row_of(value))["frames"]
         for tile in self._tiles(frames, self._corners(*frames.shape[1:3])):
             yield {"frames": tile}
 
@@ -277,7 +229,7 @@ class OpticalFlow(Task[OpticalFlowSettings]):
         """
         results = []
         for value in inputs:
-            frames = self.prepare({self.input_role: value})["frames"]
+            frames = self.prepare(self.row_of(value))["frames"]
             height, width = frames.shape[1:3]
             flow = self.estimate(model, frames)
             results.append(FlowResult(flow, (frames[0], frames[1]), len(self._corners(height, width))))
@@ -298,46 +250,18 @@ class OpticalFlow(Task[OpticalFlowSettings]):
 
     def summary(self, result: FlowResult) -> Summary:
         """Return the size, the number of tiles and how far things move, in pixels."""
-        motion = np.linalg.norm(result.flow, axis=-1)
-        height, width = motion.shape
-        return [
-            {
-                "height": height,
-                "width": width,
-                "tiles": result.num_tiles,
-                "mean_motion": round(float(motion.mean()), 4),
-                "max_motion": round(float(motion.max()), 4),
-                "mean_u": round(float(result.flow[..., 0].mean()), 4),
-                "mean_v": round(float(result.flow[..., 1].mean()), 4),
-            }
-        ]
+        return [result.summary()]
 
     def picture(self, value: Any, result: FlowResult) -> Image.Image:
         """Draw frame, motion, arrows and the warped frame on one sheet."""
         return result.sheet()
 
     def save(self, value: Any, result: FlowResult, folder: Path, name: str) -> list[Path]:
-        """Write the motion in all formats (`.flo`, `.kitti.png`, `.npy`), pictures of it, and a summary."""
-        files = [folder / f"{name}{ending}" for ending in (".flo", ".kitti.png", ".npy")]
-        for path in files:
-            result.save(path)
-        pictures = {
-            "flow": result.picture(),
-            "overlay": result.overlay(),
-            "warped": result.warped(),
-            "sheet": result.sheet(),
-        }
-        for ending, picture in pictures.items():
-            files.append(folder / f"{name}.{ending}.png")
-            write_picture(files[-1], picture)
-        files.append(folder / f"{name}.json")
-        write_whole(files[-1], json.dumps(self.summary(result), indent=2) + "\n")
-        return files
+        """Write the motion in all formats, pictures of it, and a summary; see `FlowResult.save_all`."""
+        return result.save_all(folder, name)
 
     def draw_weights(self, item: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Image.Image:
         """Colour the first frame of a tile."""
-        from perceivers.processing.heat_pictures import heat_on_image
-
         return heat_on_image(item["frames"][0], weights[self.input_role])
 
     def _by_tiles(self, model: PerceiverIO, batch: Mapping[str, Tensor]) -> Float[Tensor, "B H W 2"]:
@@ -371,9 +295,5 @@ def _read_truth(value: Any) -> tuple[Float32[np.ndarray, "H W 2"], Bool[np.ndarr
         field = read_flow(value)
         return field.flow, field.valid
     flow = np.asarray(value, dtype=np.float32)
-    valid = np.isfinite(flow).all(axis=-1)
+    valid = np.asarray(np.isfinite(flow).all(axis=-1))
     return np.where(valid[..., None], flow, np.float32(0)), valid
-
-
-def _as_picture(frame: np.ndarray) -> Image.Image:
-    return Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame).convert("RGB")

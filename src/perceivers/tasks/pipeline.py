@@ -1,15 +1,25 @@
 """Raw input to answer in one call, in the form of the Hugging Face pipelines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from jaxtyping import Float32
 from PIL import Image
 
+from perceivers.config import override
 from perceivers.model import PerceiverIO
-from perceivers.pretrained.folder import load_folder, save_folder
-from perceivers.tasks.base import TASKS, Result, Task, task_from_json
+from perceivers.pretrained.folder import save_folder
+from perceivers.pretrained.hf_configs import Numerics
+from perceivers.pretrained.source import Loaded, open_source
+from perceivers.rollout import attention_rollout, input_attention
+from perceivers.tasks.base import TASKS, Result, Task, task_from_json, to_device
+
+# What is followed: from the outputs through all layers, or the latents' first look at the input alone.
+Gaze = Literal["rollout", "read"]
 
 
 class Pipeline:
@@ -18,64 +28,169 @@ class Pipeline:
     Args:
         task: The task.
         model: The model; put in evaluation mode.
+        origin: Where the weights came from, in words.
     """
 
-    def __init__(self, task: Task[Any], model: PerceiverIO) -> None:
+    def __init__(self, task: Task[Any], model: PerceiverIO, origin: str = "in memory") -> None:
         self.task = task
         self.model = model.eval()
+        self.origin = origin
 
-    def __call__(self, inputs: Any, *, top_k: int = 5) -> Any:
+    def __call__(self, *inputs: Any, top_k: int = 5) -> Any:
         """Answer one input, or a list of them.
 
         Args:
-            inputs: A path, text, image or array; or a list, tuple or column of a data set of such.
+            inputs: A path, text, image or array; or a list, tuple or column of a data set of such. Optical flow takes
+                two frames.
             top_k: How many candidates to return.
 
         Returns:
-            A list of `{"label" or "token_str", "score", ...}`, the best first; for several inputs
-            a list of such lists.
+            A list of `{"label" or "token_str", "score", ...}`, the best first, or an object of the task's own, such as
+            `FlowResult`; for several inputs a list of such.
 
         Raises:
             ValueError: An input cannot be read, or `top_k` is not positive.
         """
-        if top_k < 1:
-            raise ValueError(f"top_k ({top_k}) must be at least 1")
-        if isinstance(inputs, Sequence) and not isinstance(inputs, str | bytes):
-            return self.predict(inputs, top_k=top_k)
-        return self.predict([inputs], top_k=top_k)[0]
+        values, several = self.task.gather(inputs)
+        results = self.predict(values, top_k=top_k)
+        return results if several else results[0]
 
     def predict(self, inputs: Sequence[Any], *, top_k: int = 5) -> list[Result]:
         """Answer a list of inputs."""
+        if top_k < 1:
+            raise ValueError(f"top_k ({top_k}) must be at least 1")
         return self.task.predict(self.model, inputs, top_k=top_k)
+
+    def stream(self, inputs: Iterable[Any], *, top_k: int = 5) -> Iterator[Result]:
+        """Answer inputs one after the other as they come, so that neither they nor the answers need be held."""
+        for value in inputs:
+            yield from self.predict([value], top_k=top_k)
 
     def picture(self, value: Any, *, top_k: int = 5) -> Image.Image:
         """Draw one input with its answer."""
-        return self.task.picture(value, self(value, top_k=top_k))
+        (result,) = self.predict([value], top_k=top_k)
+        return self.task.picture(value, result)
+
+    def encode(self, *inputs: Any) -> Any:
+        """Return the latents of one input, or of a list of them, as features.
+
+        Returns:
+            `float32` (P, N, D): N latents of width D for each of the P pieces that the input is read in (windows of
+            a text or clip, tiles of frames; 1 for an image). For several inputs a list of such arrays.
+        """
+        values, several = self.task.gather(inputs)
+        features = list(self.encode_stream(values))
+        return features if several else features[0]
+
+    @torch.inference_mode()
+    def encode_stream(
+        self, inputs: Iterable[Any], *, batch_size: int | None = None
+    ) -> Iterator[Float32[np.ndarray, "P N D"]]:
+        """Yield the latents of inputs as they come; see `encode`.
+
+        Args:
+            inputs: The inputs.
+            batch_size: Pieces that are read at once; `None` leaves it to the task.
+        """
+        size = batch_size or self.task.batch_size
+        # Inputs whose pieces are not all read yet: their latents, and how many are still to come.
+        waiting: list[tuple[list[np.ndarray], int]] = []
+        pieces: list[Mapping[str, Any]] = []
+        for value in inputs:
+            own = list(self.task.pieces(value))
+            waiting.append(([], len(own)))
+            for piece in own:
+                pieces.append(piece)
+                if len(pieces) == size:
+                    _hand_out(self._read(pieces), waiting)
+                    pieces = []
+            while waiting and len(waiting[0][0]) == waiting[0][1]:
+                yield np.stack(waiting.pop(0)[0])
+        if pieces:
+            _hand_out(self._read(pieces), waiting)
+        for latents, _ in waiting:
+            yield np.stack(latents)
+
+    def attention(self, value: Any, *, gaze: Gaze = "rollout") -> list[Image.Image]:
+        """Draw on an input where its answers come from: one picture for each piece that it is read in.
+
+        Args:
+            value: The input.
+            gaze: `rollout` follows attention from the outputs back through all layers, `read` shows what the latents
+                look at first, on average.
+
+        Raises:
+            ValueError: The input cannot be read, or the task has no such picture.
+        """
+        follow = {"rollout": attention_rollout, "read": input_attention}
+        if gaze not in follow:
+            raise ValueError(f"gaze ({gaze!r}) must be one of {list(follow)}")
+        pictures = []
+        for piece in self.task.pieces(value):
+            weights = follow[gaze](self.model, to_device(self.task.collate([piece]), self.model)).on_grid()
+            named = weights if isinstance(weights, Mapping) else {self.task.input_role: weights}
+            arrays = {name: part[0, 0].float().cpu().numpy() for name, part in named.items()}
+            pictures.append(self.task.draw_weights(piece, arrays))
+        return pictures
 
     def save(self, folder: str | Path) -> None:
         """Write model and task to `folder`."""
         save_folder(self.model, folder, self.task.to_json())
 
+    def _read(self, pieces: Sequence[Mapping[str, Any]]) -> Float32[np.ndarray, "B N D"]:
+        batch = to_device(self.task.collate(pieces), self.model)
+        return self.model.encode(batch).values.float().cpu().numpy()
 
-def pipeline(task: str | None = None, model: str | Path | None = None, *, device: str = "cpu") -> Pipeline:
-    """Return the pipeline of a saved model.
+
+def _hand_out(latents: np.ndarray, waiting: list[tuple[list[np.ndarray], int]]) -> None:
+    """Give latents, in their order, to the inputs that wait for them."""
+    rest = iter(latents)
+    for received, wanted in waiting:
+        received.extend(islice(rest, wanted - len(received)))
+
+
+def pipeline(
+    task: str | None = None,
+    model: str | Path | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    numerics: Numerics | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+) -> Pipeline:
+    """Return the pipeline of a trained model.
 
     Args:
         task: Name of the task, e.g. "image-classification"; `None` takes the one the model was trained for.
-        model: Folder of the model.
+        model: What `perceivers.load` takes: a folder, a checkpoint file, a name of the zoo, a repository of the Hub.
+            `None` takes the released model of the task, from the Hub or its cache; no other weights take its place.
+        settings: Settings of the task to change, by dotted path, e.g. `{"even_tiles": True}` for optical flow.
         device: Where to run it, e.g. "cpu" or "cuda".
+        numerics: As in `perceivers.load`.
+        revision: Likewise.
+        token: Likewise.
 
     Raises:
-        ValueError: No model was named, it was trained for another task, or the task is unknown.
+        ValueError: There is no such task, model or setting, or the model was trained for another task.
     """
     if task is not None:
         TASKS[task]
     if model is None:
-        raise ValueError("name a model: the folder of one that was trained or saved here")
-    loaded, saved_task = load_folder(model)
-    if saved_task is None:
+        model = None if task is None else TASKS[task].released_model
+    if model is None:
+        raise ValueError("name a model: a folder of one that was trained or saved here, a repository, a checkpoint")
+    loaded = open_source(model, numerics=numerics, revision=revision, token=token)
+    fitted = _task_of(loaded, task, str(model))
+    if settings:
+        fitted = type(fitted)(override(fitted.settings, settings), loaded.model.config)
+    return Pipeline(fitted, loaded.model.to(torch.device(device)), loaded.origin)
+
+
+def _task_of(loaded: Loaded, task: str | None, model: str) -> Task[Any]:
+    if loaded.task is None:
         raise ValueError(f"'{model}' was saved without a task; save it with Pipeline.save or train it")
-    fitted = task_from_json(saved_task, loaded.config)
+    fitted = task_from_json(loaded.task, loaded.model.config)
     if task is not None and fitted.name != task:
         raise ValueError(f"'{model}' was trained for '{fitted.name}', not '{task}'")
-    return Pipeline(fitted, loaded.to(torch.device(device)))
+    return fitted

@@ -88,14 +88,14 @@ class TextClassification(Classification[TextClassificationSettings]):
         Raises:
             ValueError: A text is empty.
         """
-        for i, text in enumerate(inputs):
-            if not text:
+        for i, value in enumerate(inputs):
+            if not self.row_of(value)[self.input_role]:
                 raise ValueError(f"text {i} is empty; text-classification needs at least one character")
         return super().predict(model, inputs, top_k=top_k)
 
     def picture(self, value: Any, result: Result) -> Image.Image:
         """Draw the text beside its scores."""
-        return beside(draw_text(value), draw_bars(result))
+        return beside(draw_text(self.row_of(value)[self.input_role]), draw_bars(result))
 
     def draw_weights(self, item: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Image.Image:
         """Colour the text's bytes."""

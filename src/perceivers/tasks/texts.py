@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 
+from perceivers.processing.heat_pictures import heat_on_text
 from perceivers.processing.text import ByteTokenizer, windows
 
 _TOKENIZER = ByteTokenizer()
@@ -40,8 +41,6 @@ def text_pieces(ids: Int[np.ndarray, "M"], max_length: int, *, special_tokens: b
 
 def draw_text_weights(item: Mapping[str, Any], weights: Float[np.ndarray, "M"]) -> Image.Image:
     """Draw a prepared row of text, each byte coloured by its weight; hidden bytes are shown as `_`."""
-    from perceivers.processing.heat_pictures import heat_on_text
-
     ids = np.asarray(item["input_ids"])
     shown = (ids >= _TOKENIZER.num_special) | (ids == _TOKENIZER.mask_id)
     data = np.where(ids == _TOKENIZER.mask_id, _HIDDEN, ids - _TOKENIZER.num_special)[shown]

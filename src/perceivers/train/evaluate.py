@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Subset
+from torchmetrics import MeanMetric
 
 from perceivers.model import PerceiverIO
 from perceivers.tasks.base import Rows, Task, to_device
@@ -19,7 +20,7 @@ def evaluate(
     rank: int = 0,
     world_size: int = 1,
 ) -> dict[str, float]:
-    """Return the task's metrics over all of `rows`, each row counted once.
+    """Return the task's metrics over all of `rows`, each row counted once; one that counted nothing is left out.
 
     Args:
         task: The task.
@@ -50,4 +51,9 @@ def evaluate(
         batch = to_device(task.augment(batch, training=False), model)
         task.update(metrics, task.step(model, batch))
     model.train(training)
-    return {name: float(value) for name, value in metrics.compute().items()}
+    values = metrics.compute()
+    return {name: float(value) for name, value in values.items() if not _counted_nothing(metrics[name])}
+
+
+def _counted_nothing(metric: Any) -> bool:
+    return isinstance(metric, MeanMetric) and not bool(metric.weight)

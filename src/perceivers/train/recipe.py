@@ -14,8 +14,9 @@ import yaml
 from perceivers.config import from_json, override, to_json
 from perceivers.data import DataConfig, Splits, load_data
 from perceivers.model import PerceiverConfig, PerceiverIO
-from perceivers.pretrained.folder import load_folder, own_tensors
+from perceivers.pretrained.folder import own_tensors
 from perceivers.pretrained.load import seeded_model
+from perceivers.pretrained.source import open_source
 from perceivers.tasks.base import TASKS, Task
 from perceivers.train.config import TrainConfig
 from perceivers.train.loop import Trainer
@@ -153,10 +154,10 @@ def prepare_run(recipe: Recipe, splits: Splits | None = None) -> Run:
     """
     task_class = TASKS[recipe.task]
     source = recipe.model or task_class.default_model
-    base, trained = _base_config(source)
+    base, trained, settings = _base(source, task_class.name)
     config = override(base, recipe.overrides)
-    splits = splits or load_data(recipe.data, task_class.roles)
-    task = task_class.fit(config, splits.labels, _nested(recipe.settings))
+    splits = splits or load_data(recipe.data, task_class.roles, optional_roles=task_class.optional_roles)
+    task = task_class.fit(config, splits.labels, _merged(settings, _nested(recipe.settings)))
     model = seeded_model(task.config, recipe.train.seed)
     if trained is not None:
         transfer(trained, model)
@@ -184,13 +185,30 @@ def transfer(trained: PerceiverIO, model: PerceiverIO) -> list[str]:
     return anew
 
 
-def _base_config(source: str) -> tuple[PerceiverConfig, PerceiverIO | None]:
+def _base(source: str, task: str) -> tuple[PerceiverConfig, PerceiverIO | None, Mapping[str, Any]]:
+    """Return config, weights and the settings of `task` that a run starts from.
+
+    A name of the zoo gives fresh weights; anything else that can be loaded gives trained ones. A model that was trained
+    for the same task brings its settings along: how images are cut, for example.
+    """
     if source in ZOO:
-        return ZOO[source].config, None
-    if Path(source).is_dir():
-        trained, _ = load_folder(source)
-        return trained.config, trained
-    raise ValueError(f"model '{source}' is neither a folder nor in the zoo; choices = {list(ZOO)}")
+        return ZOO[source].config, None, {}
+    try:
+        loaded = open_source(source)
+    except ValueError as error:
+        raise ValueError(f"model '{source}' is not in the zoo ({list(ZOO)}), and no trained one: {error}") from error
+    known = loaded.task if loaded.task is not None and loaded.task["name"] == task else {}
+    kept = {name: value for name, value in known.items() if name not in ("name", "labels")}
+    return loaded.model.config, loaded.model, kept
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings of which the second win."""
+    merged = dict(first)
+    for name, value in second.items():
+        old = merged.get(name)
+        merged[name] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
 
 
 def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:

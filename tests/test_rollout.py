@@ -268,10 +268,10 @@ print(json.dumps({"encoding_kib": before, "peak_kib": peak, "sums": sums, "shape
 
 @pytest.mark.slow
 def test_full_size_flow_in_bounded_memory() -> None:
-    """The read's matrix alone would be 2048 x 182,528 x 4 bytes = 1.4 GiB; 0.5 GiB on top of encoding must do."""
+    """The read's scores and weights as whole matrices would take 2 x 1.4 GiB; 1 GiB on top of encoding must do."""
     done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
     seen = json.loads(done.stdout)
     assert seen["shapes"] == {"rollout": [1, 2, 368, 496], "mean": [1, 1, 368, 496], "read": [1, 1, 368, 496]}
     for sums in seen["sums"].values():
         assert sums == pytest.approx([1.0] * len(sums), abs=1e-4)
-    assert seen["peak_kib"] < seen["encoding_kib"] + 2**19, seen
+    assert seen["peak_kib"] < seen["encoding_kib"] + 2**20, seen

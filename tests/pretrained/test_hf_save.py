@@ -68,7 +68,7 @@ def test_processors_of_transformers_prepare_as_the_task_does(tmp_path: Path) -> 
     opened = open_source(tmp_path / "m")
     assert opened.task == {
         "name": "image-classification",
-        "fit": "center",
+        "fit": "center-transformers",
         "interpolation": "pillow",
         "labels": labels,
     }
@@ -161,11 +161,11 @@ def test_ways_of_fitting_that_transformers_lacks(tmp_path: Path) -> None:
         save_hf_folder(model, tmp_path / "m", {"fit": "pad"})
     save_hf_folder(model, tmp_path / "m", {"fit": "pad"}, exact=False)
     assert not (tmp_path / "m" / "preprocessor_config.json").exists()
-    for fit in ("crop", "stretch", "center"):
+    for fit in ("crop", "stretch", "center", "center-transformers"):
         save_hf_folder(model, tmp_path / fit, {"fit": fit})
         task = open_source(tmp_path / fit).task
         assert task is not None
-        assert task["fit"] == fit
+        assert task["fit"] == ("center-transformers" if fit == "center" else fit)
 
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:

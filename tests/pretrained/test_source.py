@@ -14,11 +14,15 @@ from perceivers.pretrained.folder import own_tensors, save_folder
 from perceivers.pretrained.hf_images import preparation
 from perceivers.pretrained.load import build, seeded_model
 from perceivers.pretrained.source import open_source
+from perceivers.tasks.base import task_from_json
 from perceivers.zoo import ZOO, label_names
 from train_examples import tiny_config
 
 LABELS_OF_SEVEN = [f"LABEL_{i}" for i in range(7)]
-CENTER = {"fit": "center"}
+IMAGES = {
+    "original": {"fit": "center", "interpolation": "opencv"},
+    "transformers": {"fit": "center-transformers", "interpolation": "pillow"},
+}
 
 
 def with_config(folder: Path, **changes: Any) -> None:
@@ -53,10 +57,14 @@ def test_folders_of_our_own_keep_their_task(tmp_path: Path) -> None:
             (
                 kind,
                 numerics,
-                {"name": "image-classification", **CENTER, "interpolation": how, "labels": LABELS_OF_SEVEN},
+                {
+                    "name": "image-classification",
+                    **IMAGES[numerics],
+                    "labels": LABELS_OF_SEVEN,
+                },
             )
             for kind in ("image-pixels", "image-conv1x1", "image-conv")
-            for numerics, how in (("transformers", "pillow"), ("original", "opencv"))
+            for numerics in IMAGES
         ),
         ("flow", "transformers", {"name": "optical-flow"}),
         ("multimodal", "original", {"name": "video-autoencoding", "labels": LABELS_OF_SEVEN}),
@@ -211,7 +219,7 @@ def test_how_a_folder_prepares_images_is_kept_to(tmp_path: Path) -> None:
     assert inputs.mean.tolist() == [0.5, 0.5, 0.5]
     assert inputs.std.tolist() == pytest.approx([0.1, 0.2, 0.3])
     assert opened.task is not None
-    assert opened.task["fit"] == "center"
+    assert opened.task["fit"] == "center-transformers"
     prepare_as(tmp_path, crop_size=224)
     opened = open_source(tmp_path)
     assert opened.task is not None
@@ -253,3 +261,13 @@ def test_the_usual_preparation_changes_nothing(tmp_path: Path) -> None:
     changes, fit = preparation(tmp_path / "preprocessor_config.json", inputs)
     assert fit == "center"
     assert changes == {"inputs.mean": [0.485, 0.456, 0.406], "inputs.std": [0.229, 0.224, 0.225]}
+
+
+@pytest.mark.parametrize("numerics", ["original", "transformers"])
+@pytest.mark.parametrize("kind", ["image-pixels", "image-conv1x1", "image-conv", "text", "text-classes"])
+def test_tasks_take_what_is_known_of_a_model(tmp_path: Path, kind: str, numerics: Any) -> None:
+    FAMILIES[kind]().model().save_pretrained(tmp_path)
+    opened = open_source(tmp_path, numerics=numerics)
+    assert opened.task is not None
+    task = task_from_json(opened.task, opened.model.config)
+    assert {**task.to_json(), **opened.task} == task.to_json()

@@ -144,6 +144,8 @@ def _differences(model: Any, task: dict[str, Any]) -> list[str]:
     name = task.get("name")
     if name == "image-classification" and task.get("interpolation") == "opencv":
         lines.append("interpolation is 'opencv', transformers' image processor resizes as 'pillow' does")
+    if name == "image-classification" and task.get("fit") == "center":
+        lines.append("fit is 'center', transformers' image processor may cut a pixel beside it")
     if name in ("fill-mask", "text-classification") and not task.get("special_tokens"):
         lines.append("special_tokens is False, transformers' tokenizer puts [CLS] before and [SEP] after text")
     return lines

@@ -85,6 +85,8 @@ def preparation_fields(config: PerceiverConfig, fit: str) -> dict[str, Any]:
     assert isinstance(config.inputs, ImageInputConfig)
     size = config.inputs.image_size
     crops = {**_crops(size), "stretch": size}
+    if "center" in crops:
+        crops["center-transformers"] = crops["center"]
     if fit not in crops:
         raise ValueError(f"transformers cannot bring images to {size} by '{fit}'; it can by {sorted(crops)}")
     return {

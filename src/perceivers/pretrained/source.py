@@ -114,7 +114,8 @@ def _open_folder(
     numerics = numerics or ("transformers" if spec is None else "original")
     found = load_hf_folder(folder, numerics=numerics, num_labels=num_labels)
     settings = dict(_PORT_SETTINGS.get(found.task, {}) if numerics == "transformers" else _original(found.task))
-    if found.fit is not None:
+    # The file names the middle square only; where its edges lie to the pixel, the numerics say.
+    if found.fit not in (None, "center"):
         settings["fit"] = found.fit
     labels = (found.labels or _shipped_labels(spec)) if num_labels is None else None
     return Loaded(found.model, _task(found.task, found.model.config, labels, settings), origin, numerics)
@@ -139,7 +140,7 @@ def _open_checkpoint(path: Path, config: PerceiverConfig | None, num_labels: int
 
 # How the port's processors prepare what its models are asked.
 _PORT_SETTINGS: dict[str, dict[str, Any]] = {
-    "image-classification": {"fit": "center", "interpolation": "pillow"},
+    "image-classification": {"fit": "center-transformers", "interpolation": "pillow"},
     "fill-mask": {"special_tokens": True},
     "text-classification": {"special_tokens": True},
 }

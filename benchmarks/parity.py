@@ -125,11 +125,20 @@ def flow_scale() -> str:
 
 def all_outputs() -> str:
     """The multimodal model asked for everything."""
-    config = transformers.PerceiverConfig(
-        num_latents=8, d_latents=32, num_self_attends_per_block=1, num_self_attention_heads=4, num_labels=5,
-        num_cross_attention_heads=1, num_frames=2, audio_samples_per_frame=32, samples_per_patch=16, image_size=4,
-        output_shape=[1, 2, 16, 16],
-    )  # fmt: skip
+    fields: dict[str, Any] = {
+        "num_latents": 8,
+        "d_latents": 32,
+        "num_self_attends_per_block": 1,
+        "num_self_attention_heads": 4,
+        "num_cross_attention_heads": 1,
+        "num_labels": 5,
+        "num_frames": 2,
+        "audio_samples_per_frame": 32,
+        "samples_per_patch": 16,
+        "image_size": 4,
+        "output_shape": [1, 2, 16, 16],
+    }
+    config = transformers.PerceiverConfig(**fields)
     model = port.PerceiverForMultimodalAutoencoding(config).eval()
     inputs = {"image": torch.rand(1, 2, 3, 16, 16), "audio": torch.rand(1, 64, 1), "label": torch.zeros(1, 5)}
     try:
@@ -192,7 +201,12 @@ def empty_rows() -> str:
 
 def initial_weights() -> str:
     """What weights start from."""
-    fields = {"num_latents": 8, "d_latents": 256, "num_self_attends_per_block": 1, "num_cross_attention_heads": 1}
+    fields: dict[str, Any] = {
+        "num_latents": 8,
+        "d_latents": 256,
+        "num_self_attends_per_block": 1,
+        "num_cross_attention_heads": 1,
+    }
     theirs = port.PerceiverForImageClassificationFourier(transformers.PerceiverConfig(**fields))
     changes = {"encoder.num_latents": 8, "encoder.latent_channels": 256, "encoder.num_layers_per_block": 1}
     ours = PerceiverIO(override(ZOO["image-fourier"].config, {**changes, "queries.num_channels": 256}))

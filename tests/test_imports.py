@@ -16,12 +16,14 @@ PACKAGE = Path(perceivers.__file__).parent
 
 # Each room may import itself and what stands before it.
 BASE = ("config", "registry")
-MODEL_ROOMS = ("nn", "adapters", "model", "rollout", "zoo", "pretrained")
+MODEL_ROOMS = ("nn", "adapters", "model", "rollout", "zoo", "pretrained", "planning")
 LEAVES = ("processing", "data")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "registry": (),
     "config": BASE,
     **{room: (*BASE, *MODEL_ROOMS[: i + 1]) for i, room in enumerate(MODEL_ROOMS)},
+    # It cuts frames into the tiles that the flow's pipeline does.
+    "planning": (*BASE, *MODEL_ROOMS, *LEAVES),
     # Leaves know no model.
     **dict.fromkeys(LEAVES, (*BASE, *LEAVES)),
     "tasks": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks"),

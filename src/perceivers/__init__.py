@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from perceivers.model import Latents, PerceiverConfig, PerceiverIO
     from perceivers.nn.maps import record_attention
+    from perceivers.planning import Plan, plan
     from perceivers.pretrained.hf import from_transformers, to_transformers
     from perceivers.pretrained.load import build, load, save
     from perceivers.pretrained.source import Loaded, open_source
@@ -24,6 +25,7 @@ __all__ = [
     "PerceiverConfig",
     "PerceiverIO",
     "Pipeline",
+    "Plan",
     "attention_rollout",
     "build",
     "from_transformers",
@@ -32,6 +34,7 @@ __all__ = [
     "models",
     "open_source",
     "pipeline",
+    "plan",
     "record_attention",
     "save",
     "to_transformers",
@@ -46,6 +49,7 @@ _HOMES = {
     "PerceiverConfig": "perceivers.model",
     "PerceiverIO": "perceivers.model",
     "Pipeline": "perceivers.tasks.pipeline",
+    "Plan": "perceivers.planning",
     "attention_rollout": "perceivers.rollout",
     "build": "perceivers.pretrained.load",
     "from_transformers": "perceivers.pretrained.hf",
@@ -54,6 +58,7 @@ _HOMES = {
     "models": "perceivers.zoo",
     "open_source": "perceivers.pretrained.source",
     "pipeline": "perceivers.tasks.pipeline",
+    "plan": "perceivers.planning",
     "record_attention": "perceivers.nn.maps",
     "save": "perceivers.pretrained.load",
     "to_transformers": "perceivers.pretrained.hf",

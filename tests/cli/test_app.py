@@ -13,7 +13,7 @@ import perceivers
 from perceivers.tasks import TASKS
 from perceivers.zoo import ZOO
 
-COMMANDS = ("models", "tasks", "train", "evaluate", "predict", "demo")
+COMMANDS = ("models", "tasks", "plan", "train", "evaluate", "predict", "demo")
 
 
 def test_version(cli) -> None:
@@ -44,10 +44,14 @@ def test_help_imports_nothing_heavy() -> None:
 def test_models_json_describes_the_whole_zoo(cli) -> None:
     entries = {entry["name"]: entry for entry in json.loads(cli("models", "--json").stdout)}
     assert sorted(entries) == list(ZOO)
-    keys = ["name", "task", "parameters", "inputs", "outputs", "summary", "licence", "citation"]
+    keys = ["name", "task", "parameters", "flops", "inputs", "outputs", "summary", "source", "licence", "citation"]
     assert all(list(entry) == keys for entry in entries.values())
     # The published size of the model, which the released weights confirm.
     assert entries["language"]["parameters"] == 201_108_230
+    assert entries["language"]["source"] == "deepmind/language-perceiver"
+    assert entries["digits-small"]["source"] is None
+    # 48 layers of six products with 1024 x 1024 weights on 512 latents are most of it.
+    assert 48 * 6 * 1024**2 * 512 * 2 < entries["image-fourier"]["flops"] < 48 * 6 * 1024**2 * 512 * 2 * 1.4
     assert entries["image-fourier"]["inputs"] == {"kind": "image-pixels", "shapes": {"image": [224, 224, 3]}}
     assert entries["image-fourier"]["outputs"]["num_classes"] == 1000
 
@@ -56,6 +60,8 @@ def test_models_table_names_every_model(cli) -> None:
     result = cli("models")
     assert result.exit_code == 0
     assert all(name in result.stdout for name in ZOO)
+    assert "201.1 M" in result.stdout
+    assert "120.9 GFLOP" in result.stdout
 
 
 def test_tasks(cli) -> None:

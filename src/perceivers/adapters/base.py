@@ -240,7 +240,8 @@ def check_where(where: Int[Tensor, "K"] | Int[Tensor, "B K"], count: int, batch_
     """
     if where.dim() == 2 and len(where) != batch_size:
         raise ValueError(f"where has {len(where)} rows, but the batch has {batch_size}")
-    if not torch.compiler.is_compiling() and where.numel():
+    # On the meta device there is nothing to look at.
+    if not torch.compiler.is_compiling() and where.numel() and not where.is_meta:
         low, high = int(where.min()), int(where.max())
         if low < 0 or high >= count:
             raise ValueError(f"where asks for output {low if low < 0 else high}; outputs run from 0 to {count - 1}")

@@ -65,7 +65,7 @@ class LabelInput(InputAdapter):
         """
         label = batch_entry(batch, "label")
         if label.dim() == 1 and not label.is_floating_point():
-            if not torch.compiler.is_compiling() and len(label):
+            if not torch.compiler.is_compiling() and len(label) and not label.is_meta:
                 low, high = int(label.min()), int(label.max())
                 if low < 0 or high >= self.num_channels:
                     raise ValueError(f"label {low if low < 0 else high} must lie between 0 and {self.num_channels - 1}")

@@ -6,7 +6,7 @@ import torch
 
 from perceivers.cli import show
 from perceivers.config import to_json
-from perceivers.model import PerceiverIO
+from perceivers.planning import count
 from perceivers.tasks import TASKS
 from perceivers.zoo import Spec, models
 
@@ -21,13 +21,13 @@ def list_models(*, as_json: bool) -> None:
         [
             f"{entry['name']}\n{entry['task']}",
             _inputs_text(entry["inputs"]),
-            f"{entry['parameters'] / 1e6:.1f} M",
-            entry["licence"] or "none",
-            entry["summary"],
+            f"{entry['outputs']['kind']}\n{show.shape_text(entry['outputs']['shape'])}",
+            f"{show.amount(entry['parameters'])}\n{show.amount(entry['flops'], 'FLOP')}",
+            "\n".join([entry["summary"], *_weights_text(entry)]),
         ]
         for entry in entries
     ]
-    show.table(["name and task", "inputs", "parameters", "weights", "summary"], rows, right=["parameters"])
+    show.table(["name and task", "inputs", "outputs", "parameters", "summary and weights"], rows, right=["parameters"])
 
 
 def list_tasks(*, as_json: bool) -> None:
@@ -58,20 +58,21 @@ def list_tasks(*, as_json: bool) -> None:
 
 
 def _model_entry(spec: Spec) -> dict[str, Any]:
-    # On the meta device tensors have shapes but no memory: the largest model is counted in a second.
+    counted = count(spec.config)
     with torch.device("meta"):
-        model = PerceiverIO(spec.config)
-        example = model.inputs.example_batch(1)
+        example = spec.config.inputs.build().example_batch(1)
     return {
         "name": spec.name,
         "task": spec.task,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": counted.parameters,
+        "flops": counted.flops,
         "inputs": {
             "kind": spec.config.inputs.kind,
             "shapes": {name: list(value.shape[1:]) for name, value in example.items() if torch.is_tensor(value)},
         },
-        "outputs": to_json(spec.config.outputs),
+        "outputs": {**to_json(spec.config.outputs), "shape": list(counted.output_shape)},
         "summary": spec.summary,
+        "source": spec.hub_id,
         "licence": spec.licence,
         "citation": spec.citation,
     }
@@ -80,4 +81,9 @@ def _model_entry(spec: Spec) -> dict[str, Any]:
 def _inputs_text(inputs: dict[str, Any]) -> str:
     """Return the kind with the shape of its first entry: the others are masks and the like."""
     shape = next(iter(inputs["shapes"].values()), [])
-    return f"{inputs['kind']}\n{' x '.join(map(str, shape))}"
+    return f"{inputs['kind']}\n{show.shape_text(shape)}"
+
+
+def _weights_text(entry: dict[str, Any]) -> list[str]:
+    """Return where released weights lie and their licence; the summary says when there are none."""
+    return [f"{entry['source']}, {entry['licence']}"] if entry["source"] else []

@@ -52,7 +52,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
     Console(highlight=False).print(grid)
 
 
-def amount(number: float, unit: str = "") -> str:
+def amount(number: int | float, unit: str = "") -> str:
     """Return a large number in steps of a thousand, with four digits, e.g. "48.44 M" or "406.1 GFLOP"."""
     for step, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= step:
@@ -60,7 +60,7 @@ def amount(number: float, unit: str = "") -> str:
     return f"{number:.0f} {unit}".rstrip()
 
 
-def memory(num_bytes: float) -> str:
+def memory(num_bytes: int) -> str:
     """Return an amount of memory, e.g. "255.6 MiB"."""
     for step, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
         if num_bytes >= step:

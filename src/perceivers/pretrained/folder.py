@@ -77,18 +77,29 @@ def load_folder(folder: str | Path, *, num_labels: int | None = None) -> tuple[P
         ValueError: A file is absent, broken, of an unknown format, or does not fit the config.
     """
     folder = Path(folder)
-    config, weights = _find(folder, CONFIG_FILE), _find(folder, WEIGHTS_FILE)
-    for path in (config, weights):
-        if not path.is_file():
-            raise ValueError(f"'{folder}' is no saved model: it has no {path.name}")
-    document = read_json(config)
+    weights = _find(folder, WEIGHTS_FILE)
+    model_config, task = read_config(folder)
+    if not weights.is_file():
+        raise ValueError(f"'{folder}' is no saved model: it has no {weights.name}")
+    return assemble(model_config, read_tensors(weights), str(weights), num_labels=num_labels), task
+
+
+def read_config(folder: str | Path) -> tuple[PerceiverConfig, dict[str, Any] | None]:
+    """Return the config of the model saved in `folder`, and its task; the weights need not be there.
+
+    Raises:
+        ValueError: There is no config, or it is broken or of an unknown format.
+    """
+    path = _find(Path(folder), CONFIG_FILE)
+    if not path.is_file():
+        raise ValueError(f"'{folder}' is no saved model: it has no {path.name}")
+    document = read_json(path)
     if document.get("format") != FORMAT:
-        raise ValueError(f'{config} must be an object with "format": {FORMAT}')
+        raise ValueError(f'{path} must be an object with "format": {FORMAT}')
     task = document.get("task")
     if task is not None and not isinstance(task, dict):
-        raise ValueError(f"{config}: the task must be an object or null, not {task!r}")
-    model_config = from_json(PerceiverConfig, document.get("model", {}), f"{config}: model")
-    return assemble(model_config, read_tensors(weights), str(weights), num_labels=num_labels), task
+        raise ValueError(f"{path}: the task must be an object or null, not {task!r}")
+    return from_json(PerceiverConfig, document.get("model", {}), f"{path}: model"), task
 
 
 def load_weights(model: PerceiverIO, path: Path) -> None:

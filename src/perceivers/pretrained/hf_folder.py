@@ -69,6 +69,15 @@ def load_hf_folder(folder: Path, *, numerics: Numerics, num_labels: int | None =
     return HfModel(model, task, _labels(document), fit)
 
 
+def read_hf_config(folder: Path, *, numerics: Numerics) -> PerceiverConfig:
+    """Return the config of the model in `folder`; the weights need not be there.
+
+    Raises:
+        ValueError: The config is broken, or of a model of another type.
+    """
+    return _config(read_json(folder / CONFIG_FILE), folder / CONFIG_FILE, numerics)
+
+
 def _config(document: dict[str, Any], path: Path, numerics: Numerics) -> PerceiverConfig:
     if document.get("model_type") != MODEL_TYPE:
         found = str(document.get("model_type"))[:100]

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 SettingsT = TypeVar("SettingsT")
 # What a task answers: in the form of the Hugging Face pipelines where they have one, or an object of the task's own.
 Result = Any
-Summary = list[dict[str, Any]]
+# What of an answer can be written as JSON: mappings, or lists of such where there are several questions in an input.
+Summary = list[Any]
 
 
 @runtime_checkable

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from perceivers.rollout import attention_rollout, input_attention
 from perceivers.tasks.base import TASKS, Result, Task, task_from_json, to_device
 
 # What is followed: from the outputs through all layers, or the latents' first look at the input alone.
-Gaze = Literal["rollout", "read"]
+GAZES = ("rollout", "read")
 
 
 class Pipeline:
@@ -82,7 +82,6 @@ class Pipeline:
         features = list(self.encode_stream(values))
         return features if several else features[0]
 
-    @torch.inference_mode()
     def encode_stream(
         self, inputs: Iterable[Any], *, batch_size: int | None = None
     ) -> Iterator[Float32[np.ndarray, "P N D"]]:
@@ -111,23 +110,27 @@ class Pipeline:
         for latents, _ in waiting:
             yield np.stack(latents)
 
-    def attention(self, value: Any, *, gaze: Gaze = "rollout") -> list[Image.Image]:
+    def attention(self, value: Any, *, gaze: str = "rollout", where: Any = None) -> list[Image.Image]:
         """Draw on an input where its answers come from: one picture for each piece that it is read in.
 
         Args:
             value: The input.
             gaze: `rollout` follows attention from the outputs back through all layers, `read` shows what the latents
                 look at first, on average.
+            where: For `rollout`, the outputs that are followed, as in `PerceiverIO.decode`; the first of them is drawn.
+                `None` takes the mean over all.
 
         Raises:
             ValueError: The input cannot be read, or the task has no such picture.
         """
-        follow = {"rollout": attention_rollout, "read": input_attention}
-        if gaze not in follow:
-            raise ValueError(f"gaze ({gaze!r}) must be one of {list(follow)}")
+        if gaze not in GAZES:
+            raise ValueError(f"gaze ({gaze!r}) must be one of {list(GAZES)}")
         pictures = []
         for piece in self.task.pieces(value):
-            weights = follow[gaze](self.model, to_device(self.task.collate([piece]), self.model)).on_grid()
+            batch = to_device(self.task.collate([piece]), self.model)
+            read = gaze == "read"
+            found = input_attention(self.model, batch) if read else attention_rollout(self.model, batch, where)
+            weights = found.on_grid()
             named = weights if isinstance(weights, Mapping) else {self.task.input_role: weights}
             arrays = {name: part[0, 0].float().cpu().numpy() for name, part in named.items()}
             pictures.append(self.task.draw_weights(piece, arrays))
@@ -137,6 +140,7 @@ class Pipeline:
         """Write model and task to `folder`."""
         save_folder(self.model, folder, self.task.to_json())
 
+    @torch.inference_mode()
     def _read(self, pieces: Sequence[Mapping[str, Any]]) -> Float32[np.ndarray, "B N D"]:
         batch = to_device(self.task.collate(pieces), self.model)
         return self.model.encode(batch).values.float().cpu().numpy()

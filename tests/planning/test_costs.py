@@ -27,6 +27,7 @@ def planned(name: str, **options: object) -> Plan:
     return plan(name, measure=False, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_released_models_have_their_parameters_and_operations(name: str) -> None:
     found = count(ZOO[name].config)
@@ -39,6 +40,7 @@ def test_released_models_have_their_parameters_and_operations(name: str) -> None
     assert found.flops == pytest.approx(reference.get_total_flops(), rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_deviations_from_the_paper_are_explained(name: str) -> None:
     comparisons = compare(name, count(ZOO[name].config).flops)

@@ -70,6 +70,8 @@ def test_tasks(cli) -> None:
     assert entries["fill-mask"] == {
         "name": "fill-mask",
         "roles": ["text"],
+        "optional_roles": [],
+        "released_model": "language",
         "default_model": "language-small",
         "score": "bits_per_byte",
         "higher_is_better": False,

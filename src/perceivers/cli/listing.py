@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from rich.text import Text
 
 from perceivers.cli import show
 from perceivers.config import to_json
@@ -17,17 +18,15 @@ def list_models(*, as_json: bool) -> None:
     if as_json:
         show.json_line(entries, indent=2)
         return
-    rows = [
-        [
-            f"{entry['name']}\n{entry['task']}",
-            _inputs_text(entry["inputs"]),
-            f"{entry['outputs']['kind']}\n{show.shape_text(entry['outputs']['shape'])}",
-            f"{show.amount(entry['parameters'])}\n{show.amount(entry['flops'], 'FLOP')}",
-            "\n".join([entry["summary"], *_weights_text(entry)]),
-        ]
-        for entry in entries
-    ]
-    show.table(["name and task", "inputs", "outputs", "parameters", "summary and weights"], rows, right=["parameters"])
+    out = show.out()
+    for entry in entries:
+        out.print(Text.assemble((entry["name"], "bold"), f"  {entry['task']}"))
+        out.print(f"  {entry['summary']}", markup=False)
+        reads, answers = _shape_of(entry["inputs"]["shapes"]), show.shape_text(entry["outputs"]["shape"])
+        cost = f"{show.amount(entry['parameters'])} parameters, {show.amount(entry['flops'], 'FLOP')}"
+        out.print(f"  {reads} -> {answers}, {cost}", markup=False)
+        weights = f"{entry['source']}, {entry['licence']}" if entry["source"] else "none released"
+        out.print(f"  weights: {weights}", markup=False)
 
 
 def list_tasks(*, as_json: bool) -> None:
@@ -36,6 +35,8 @@ def list_tasks(*, as_json: bool) -> None:
         {
             "name": name,
             "roles": list(TASKS[name].roles),
+            "optional_roles": list(TASKS[name].optional_roles),
+            "released_model": TASKS[name].released_model,
             "default_model": TASKS[name].default_model,
             "score": TASKS[name].score,
             "higher_is_better": TASKS[name].higher_is_better,
@@ -48,13 +49,14 @@ def list_tasks(*, as_json: bool) -> None:
     rows = [
         [
             entry["name"],
-            ", ".join(entry["roles"]),
+            ", ".join([*entry["roles"], *(f"[{role}]" for role in entry["optional_roles"])]),
+            entry["released_model"] or "none",
             entry["default_model"],
             f"{entry['score']} ({'higher' if entry['higher_is_better'] else 'lower'} is better)",
         ]
         for entry in entries
     ]
-    show.table(["name", "columns", "default model", "score"], rows)
+    show.table(["name", "columns", "released model", "trained from nothing", "score"], rows)
 
 
 def _model_entry(spec: Spec) -> dict[str, Any]:
@@ -78,12 +80,9 @@ def _model_entry(spec: Spec) -> dict[str, Any]:
     }
 
 
-def _inputs_text(inputs: dict[str, Any]) -> str:
-    """Return the kind with the shape of its first entry: the others are masks and the like."""
-    shape = next(iter(inputs["shapes"].values()), [])
-    return f"{inputs['kind']}\n{show.shape_text(shape)}"
-
-
-def _weights_text(entry: dict[str, Any]) -> list[str]:
-    """Return where released weights lie and their licence; the summary says when there are none."""
-    return [f"{entry['source']}, {entry['licence']}"] if entry["source"] else []
+def _shape_of(shapes: dict[str, list[int]]) -> str:
+    """Return the shape of the first entry of a batch, or of each of several modalities; others are masks."""
+    named = {name: show.shape_text(shape) for name, shape in shapes.items() if shape and name != "keep_mask"}
+    return (
+        next(iter(named.values())) if len(named) == 1 else ", ".join(f"{name} {text}" for name, text in named.items())
+    )

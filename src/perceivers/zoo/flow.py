@@ -40,7 +40,7 @@ ZOO.add(
     Spec(
         name="optical-flow-small",
         task="optical-flow",
-        summary="Optical flow between frames of 96x128 pixels, sized for a CPU; no released weights",
+        summary="Optical flow between frames of 96x128 pixels, sized for a CPU",
         config=PerceiverConfig(
             inputs=FlowInputConfig(
                 image_size=(96, 128),

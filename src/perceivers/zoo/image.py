@@ -112,7 +112,7 @@ ZOO.add(
     Spec(
         name="image-small",
         task="image-classification",
-        summary="Classifier for 64x64 images in 4x4 patches, sized for a CPU; no released weights",
+        summary="Classifier for 64x64 images in 4x4 patches, sized for a CPU",
         config=PerceiverConfig(
             inputs=PatchInputConfig(
                 image_size=(64, 64),
@@ -135,7 +135,7 @@ ZOO.add(
     Spec(
         name="digits-small",
         task="image-classification",
-        summary="Classifier for 8x8 grey digits in 2x2 patches, trained in a minute; no released weights",
+        summary="Classifier for 8x8 grey digits in 2x2 patches, trained in a minute",
         config=PerceiverConfig(
             inputs=PatchInputConfig(
                 image_size=(8, 8),

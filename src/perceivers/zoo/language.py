@@ -51,7 +51,7 @@ ZOO.add(
     Spec(
         name="language-small",
         task="fill-mask",
-        summary="Masked language modelling on windows of 128 bytes, sized for a CPU; no released weights",
+        summary="Masked language modelling on windows of 128 bytes, sized for a CPU",
         # Until the cross-attentions have found their places, such a model knows no more than how often each byte
         # occurs. One head, few layers, a latent for two bytes and positions as large as the embeddings find them
         # in hundreds of steps; four heads and six layers do not in thousands.
@@ -80,7 +80,7 @@ ZOO.add(
     Spec(
         name="text-classifier-small",
         task="text-classification",
-        summary="Byte-level text classifier for up to 256 bytes, sized for a CPU; no released weights",
+        summary="Byte-level text classifier for up to 256 bytes, sized for a CPU",
         config=PerceiverConfig(
             inputs=_text_input(256, 128, embedding_init_scale=0.1),
             encoder=EncoderConfig(

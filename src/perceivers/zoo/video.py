@@ -124,7 +124,7 @@ ZOO.add(
     Spec(
         name="video-autoencoding-small",
         task="video-autoencoding",
-        summary="The same for 8 frames of 48x48 pixels with sound at 16 kHz, sized for a CPU; no released weights",
+        summary="Video of 8 frames of 48x48 pixels, sound at 16 kHz and label, auto-encoded, sized for a CPU",
         config=_autoencoder(
             _Clip(num_frames=8, side=48, num_samples=5120, num_classes=10),
             EncoderConfig(

@@ -46,17 +46,15 @@ def list_tasks(*, as_json: bool) -> None:
     if as_json:
         show.json_line(entries, indent=2)
         return
-    rows = [
-        [
-            entry["name"],
-            ", ".join([*entry["roles"], *(f"[{role}]" for role in entry["optional_roles"])]),
-            entry["released_model"] or "none",
-            entry["default_model"],
-            f"{entry['score']} ({'higher' if entry['higher_is_better'] else 'lower'} is better)",
-        ]
-        for entry in entries
-    ]
-    show.table(["name", "columns", "released model", "trained from nothing", "score"], rows)
+    out = show.out()
+    for entry in entries:
+        columns = [*entry["roles"], *(f"{role} (may be absent)" for role in entry["optional_roles"])]
+        better = "higher" if entry["higher_is_better"] else "lower"
+        out.print(Text(entry["name"], style="bold"))
+        out.print(f"  columns: {', '.join(columns)}", markup=False)
+        out.print(f"  released model: {entry['released_model'] or 'none'}", markup=False)
+        out.print(f"  trained from nothing: {entry['default_model']}", markup=False)
+        out.print(f"  score: {entry['score']}, {better} is better", markup=False)
 
 
 def _model_entry(spec: Spec) -> dict[str, Any]:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from perceivers.planning import Plan, plan
     from perceivers.pretrained.hf import from_transformers, to_transformers
     from perceivers.pretrained.load import build, load, save
+    from perceivers.pretrained.resize import resize_positions
     from perceivers.pretrained.source import Loaded, open_source
     from perceivers.rollout import InputWeights, attention_rollout, input_attention
     from perceivers.tasks import TASKS
@@ -36,6 +37,7 @@ __all__ = [
     "pipeline",
     "plan",
     "record_attention",
+    "resize_positions",
     "save",
     "to_transformers",
 ]
@@ -60,6 +62,7 @@ _HOMES = {
     "pipeline": "perceivers.tasks.pipeline",
     "plan": "perceivers.planning",
     "record_attention": "perceivers.nn.maps",
+    "resize_positions": "perceivers.pretrained.resize",
     "save": "perceivers.pretrained.load",
     "to_transformers": "perceivers.pretrained.hf",
 }

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from perceivers.cli import show
-from perceivers.cli.options import Json, examples
+from perceivers.cli.options import Json, Numerics, Revision, examples
 
 EXAMPLES = examples(
     "perceivers convert language language-model --to perceivers",
@@ -25,13 +25,6 @@ class Layout(str, Enum):
     perceivers = "perceivers"
 
 
-class NumericsChoice(str, Enum):
-    """Whose way of computing the model follows."""
-
-    original = "original"
-    transformers = "transformers"
-
-
 def convert(
     source: Annotated[
         str,
@@ -44,11 +37,8 @@ def convert(
     ],
     target: Annotated[Path, typer.Argument(metavar="DST", help="Folder to write.", show_default=False)],
     to: Annotated[Layout, typer.Option(help="Layout: transformers' own, or this library's.", show_default=False)],
-    numerics: Annotated[
-        NumericsChoice | None,
-        typer.Option(help="For weights in transformers' layout: compute as the original of the weights, or as it."),
-    ] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a repository.")] = None,
+    numerics: Numerics = None,
+    revision: Revision = None,
     num_labels: Annotated[
         int | None, typer.Option(min=1, help="Give the model a new, untrained head for so many labels.")
     ] = None,

@@ -32,16 +32,15 @@ def read_video_folder(folder: Path) -> Dataset:
     if loose and classes:
         raise DataError(f"{loose[0]}: beside the class folder {classes[0].name}; move one of them away")
     if loose:
-        names = [str(path) for path in loose]
-        return Dataset.from_dict({"video": names, ORIGIN: names})
-    names, labels = [], []
+        return _table(loose)
+    files, labels = [], []
     for path in classes:
-        found = [str(file) for file in video_files(path)]
+        found = video_files(path)
         if not found:
             raise DataError(f"{path}: the class folder has no videos")
-        names += found
+        files += found
         labels += [path.name] * len(found)
-    return Dataset.from_dict({"video": names, "label": labels, ORIGIN: names})
+    return _table(files).add_column("label", labels)
 
 
 def video_files(folder: Path) -> list[Path]:
@@ -51,3 +50,8 @@ def video_files(folder: Path) -> list[Path]:
     return sorted(
         path for path in folder.rglob("*") if is_video(path) and path.is_file() and not is_hidden(path, folder)
     )
+
+
+def _table(files: Sequence[Path]) -> Dataset:
+    # Relative names are meant from the source's folder; these already begin there.
+    return Dataset.from_dict({"video": [str(file.absolute()) for file in files], ORIGIN: [str(file) for file in files]})

@@ -67,7 +67,9 @@ def _row(frame1: Path, frame2: Path, flow: Path, group: str | None = None) -> Ro
         if not path.is_file():
             partners = [str(other) for other in files.values() if other.is_file()]
             raise DataError(f"{path}: the {name} to {partners} is missing")
-    row = {"frame1": str(frame1), "frame2": str(frame2), "flow": str(flow), ORIGIN: str(flow)}
+    # Relative names are meant from the source's folder; these already begin there.
+    row = {"frame1": str(frame1.absolute()), "frame2": str(frame2.absolute()), "flow": str(flow.absolute())}
+    row[ORIGIN] = str(flow)
     return row if group is None else {**row, GROUP: group}
 
 

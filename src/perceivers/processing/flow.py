@@ -306,7 +306,7 @@ def _to_kitti(flow: np.ndarray, valid: np.ndarray) -> bytes:
 
 def _write_png(pixels: UInt16[np.ndarray, "H W 3"]) -> bytes:
     height, width, _ = pixels.shape
-    rows = pixels.astype(">u2").view(np.uint8).reshape(height, width * _PIXEL_BYTES)
+    rows = pixels.astype(">u2", order="C").view(np.uint8).reshape(height, width * _PIXEL_BYTES)
     # Filter 2: each row minus the one above.
     filtered = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))
     body = np.concatenate([np.full((height, 1), 2, dtype=np.uint8), filtered], axis=1)

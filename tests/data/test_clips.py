@@ -33,6 +33,13 @@ def test_class_folders(tmp_path: Path) -> None:
     assert found == {"run/1.mp4": 0, "run/2.avi": 0, "swim/a/1.MOV": 1, "swim/2.webm": 1}
 
 
+def test_a_folder_named_from_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = tuple(f"{label}/{i}.mp4" for label in "ab" for i in range(5))
+    write_clips(tmp_path / "data" / "clips", names)
+    monkeypatch.chdir(tmp_path)
+    assert set(load(Path("data/clips")).train["video"]) <= {str(tmp_path / "data/clips" / name) for name in names}
+
+
 def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
     write_clips(tmp_path, ("train/1.mp4", "train/2.mp4", "test/3.mp4"))
     splits = load(tmp_path)

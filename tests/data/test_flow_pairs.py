@@ -86,6 +86,12 @@ def test_chairs_in_split_folders(tmp_path: Path) -> None:
     refused(tmp_path, "no subset 'clean'", subset="clean")
 
 
+def test_a_folder_named_from_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_chairs(tmp_path / "data" / "pairs")
+    monkeypatch.chdir(tmp_path)
+    assert set(load(Path("data/pairs")).train["flow"]) <= {str(p) for p in (tmp_path / "data/pairs").glob("*.flo")}
+
+
 @pytest.mark.parametrize("inner", ["training", "."])
 def test_sintel_holds_whole_scenes_out(tmp_path: Path, inner: str) -> None:
     write_sintel(tmp_path / inner, {"alley_1": 4, "cave_2": 4, "market_3": 4})

@@ -155,6 +155,13 @@ def test_files_give_back_what_was_written(suffix: str, tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("suffix", [".flo", ".png", ".npy"])
+def test_flows_with_their_parts_first_in_memory_are_written(suffix: str, tmp_path: Path) -> None:
+    flow = np.moveaxis(np.ascontiguousarray(np.moveaxis(FLOW, -1, 0)), 0, -1)
+    write_flow(tmp_path / f"flow{suffix}", flow)
+    np.testing.assert_array_equal(read_flow(tmp_path / f"flow{suffix}").flow, FLOW)
+
+
 def test_flo_is_middleburys_layout(tmp_path: Path) -> None:
     data = struct.pack("<fii", 202021.25, 2, 1) + struct.pack("<4f", 1.5, -2.0, 1.7e9, 0.0)
     (tmp_path / "a.flo").write_bytes(data)

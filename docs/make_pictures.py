@@ -49,8 +49,10 @@ def rooms() -> str:
         ("nn", ["attention, MLP", "positions", "convolution"], "#e7ecef"),
         ("adapters", ["text  image  label", "one file a modality"], "#cfe3f5"),
         ("model", ["Encoder  Decoder", "PerceiverIO"], "#f6e3b4"),
+        ("rollout", ["attention back", "to the input"], "#e7ecef"),
         ("zoo", ["name to config", "data only"], "#e7ecef"),
         ("pretrained", ["save, load", "key tables"], "#e7ecef"),
+        ("planning", ["cost without", "weights"], "#e7ecef"),
         ("tasks", ["prepare  loss", "metrics  present"], "#cfe3f5"),
         ("train", ["loop, optimisers", "checkpoints"], "#e7ecef"),
         ("cli", ["commands", "demo, report"], "#e7ecef"),
@@ -61,16 +63,16 @@ def rooms() -> str:
         parts.append(box(x, 40, 122, 104, title, lines, fill))
         if i:
             parts.append(arrow(x, 92, x - 23, 92))
-    parts.append(box(680, 196, 150, 74, "processing", ["bytes, images"], "#dcefdc"))
-    parts.append(box(862, 196, 150, 74, "data", ["sources, checks"], "#dcefdc"))
-    parts.append(arrow(795, 146, 765, 194))
-    parts.append(arrow(955, 146, 940, 194))
+    parts.append(box(972, 196, 150, 74, "processing", ["files to arrays", "and pictures"], "#dcefdc"))
+    parts.append(box(1154, 196, 150, 74, "data", ["sources, checks"], "#dcefdc"))
+    parts.append(arrow(1087, 146, 1057, 194))
+    parts.append(arrow(1247, 146, 1232, 194))
     parts.append(
         "<text x='16' y='228' font-size='13'>An arrow points to what a room imports; none points back.</text>"
         "<text x='16' y='248' font-size='13'>Blue rooms grow by one file: a modality, a task.</text>"
         "<text x='16' y='268' font-size='13'>Green rooms are leaves: they know no model.</text>"
     )
-    return picture(1190, 290, parts)
+    return picture(1482, 290, parts)
 
 
 def flow() -> str:

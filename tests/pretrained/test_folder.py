@@ -12,8 +12,10 @@ from torch import Tensor
 from perceivers.adapters.image import ConvInputConfig
 from perceivers.config import override, to_json
 from perceivers.model import PerceiverIO
+from perceivers.pretrained import files as files_module
 from perceivers.pretrained import folder as folder_module
 from perceivers.pretrained.folder import load_folder, own_tensors, save_folder
+from perceivers.pretrained.load import seeded_model
 from perceivers.zoo import ZOO
 from train_examples import TINY, tiny_config
 
@@ -177,7 +179,7 @@ def test_a_crash_while_saving_leaves_the_old_or_the_new_model(
         return counted
 
     with monkeypatch.context() as patch:
-        for owner, name in ((folder_module, "save_file"), (os, "replace"), (os, "rename"), (os, "fsync")):
+        for owner, name in ((files_module, "save_file"), (os, "replace"), (os, "rename"), (os, "fsync")):
             patch.setattr(owner, name, crashing(getattr(owner, name)))
         patch.setattr(Path, "write_text", crashing(Path.write_text))
         patch.setattr(Path, "rmdir", crashing(Path.rmdir))
@@ -196,3 +198,13 @@ def test_a_crash_while_saving_leaves_the_old_or_the_new_model(
     save_folder(new, saved)
     assert same(own_tensors(load_folder(saved)[0]), own_tensors(new))
     assert sorted(path.name for path in saved.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_all_files_have_the_usual_permissions(tmp_path: Path) -> None:
+    save_folder(seeded_model(tiny_config(), 0), tmp_path / "model")
+    (tmp_path / "usual").touch()
+    usual = (tmp_path / "usual").stat().st_mode
+    assert {path.name: path.stat().st_mode for path in (tmp_path / "model").iterdir()} == {
+        "config.json": usual,
+        "model.safetensors": usual,
+    }

@@ -3,12 +3,13 @@
 import json
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 _MAX_JSON_BYTES = 16 * 2**20
@@ -117,3 +118,12 @@ def read_sharded(index: Path) -> dict[str, Tensor]:
             raise ValueError(f"{path} and {index.name} disagree on {sorted(set(found) ^ names)[:5]}")
         tensors |= found
     return tensors
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file, with the permissions that any new file gets."""
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(dict(tensors), path, metadata=metadata)
+    # The library replaces the file by one that its owner alone can read.
+    path.chmod(mode)

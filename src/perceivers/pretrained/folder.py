@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from perceivers.config import from_json, to_json
 from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.pretrained.assemble import assemble, own_tensors
-from perceivers.pretrained.files import read_json, read_tensors
+from perceivers.pretrained.files import read_json, read_tensors, write_tensors
 from perceivers.pretrained.keys import check_names, check_shapes
 from perceivers.pretrained.place import flush
 
@@ -43,7 +42,8 @@ def save_folder(model: PerceiverIO, folder: str | Path, task: Mapping[str, Any] 
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
         whole = Path(scratch, "model")
         whole.mkdir()
-        save_file({name: tensor.contiguous() for name, tensor in own_tensors(model).items()}, whole / WEIGHTS_FILE)
+        tensors = {name: tensor.contiguous() for name, tensor in own_tensors(model).items()}
+        write_tensors(whole / WEIGHTS_FILE, tensors)
         (whole / CONFIG_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         for path in (*whole.iterdir(), whole):
             flush(path)

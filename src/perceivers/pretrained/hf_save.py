@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from perceivers.adapters.image import ImageInputConfig
 from perceivers.adapters.text import TextInputConfig
 from perceivers.model import PerceiverConfig, PerceiverIO
+from perceivers.pretrained.files import write_tensors
 from perceivers.pretrained.folder import CONFIG_FILE, WEIGHTS_FILE
 from perceivers.pretrained.hf import describe, to_state_dict
 from perceivers.pretrained.hf_fields import DEFAULTS, MODEL_TYPE, placeholders
@@ -55,7 +54,7 @@ def save_hf_folder(
             "model_max_length": model.config.inputs.max_length,
         }
     with new_folder(Path(folder), overwrite=overwrite) as whole:
-        save_file(to_state_dict(model), whole / WEIGHTS_FILE, metadata={"format": "pt"})
+        write_tensors(whole / WEIGHTS_FILE, to_state_dict(model), metadata={"format": "pt"})
         for name, document in documents.items():
             text = json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True)
             (whole / name).write_text(text + "\n", encoding="utf-8")

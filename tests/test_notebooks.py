@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+
+from perceivers.processing import read_image
+from perceivers.processing.flow import read_flow
+from perceivers.processing.flow_pictures import warp
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 
@@ -73,6 +78,46 @@ NOTEBOOKS = {
         num_pictures=9,
         max_bytes=1_500_000,
     ),
+    "optical_flow.ipynb": Expected(
+        limiting='ARCHITECTURE = "optical-flow-small"\nSTEPS = 20\nOUTPUT = {output!r}',
+        parts=(
+            "[(0, 0), (0, 264), (0, 528), (68, 0), (68, 264), (68, 528)]",
+            "'mean_motion': 19.6289",
+            "second frame, warped   1.95",
+            "WEIGHTS: ",
+            "fl_all",
+            "no motion",
+            "kitti.png  read back: largest difference 0.00",
+            "8 training and 4 evaluation examples",
+            "steps, test pairs: {'epe': ",
+            "(20, 28, 2) in 1 tile",
+            "(0, 32), (0, 64), (6, 0)",
+            "6 tiles of Sintel",
+        ),
+        num_pictures=12,
+        files=("pair.flo", "pair.npy", "pair.kitti.png", "pair.sheet.png", "small/model.safetensors"),
+        max_bytes=1_500_000,
+    ),
+    "video_autoencoding.ipynb": Expected(
+        limiting='ARCHITECTURE = "video-autoencoding-small"\nSTEPS = 20\nOUTPUT = {output!r}',
+        parts=(
+            "note: 24 frames a second resampled to 25 by nearest frame",
+            "note: 44100 Hz resampled to ",
+            "WEIGHTS: ",
+            "queries at a time",
+            "most memory so far",
+            "mean colour, silence",
+            "share of the label tokens hidden in training",
+            "audio  largest difference ",
+            "6 windows",
+            "after training",
+            "clip.spectrogram.png",
+            "read back: 50 frames, sound: True",
+        ),
+        num_pictures=8,
+        files=("clip.mp4", "clip.gif", "clip.wav", "clip.json"),
+        max_bytes=1_500_000,
+    ),
 }
 
 
@@ -91,7 +136,7 @@ def shown(notebook: NotebookNode) -> str:
 
 
 def num_pictures(notebook: NotebookNode) -> int:
-    return sum("image/png" in out.get("data", {}) for out in outputs(notebook))
+    return sum(any(kind.startswith("image/") for kind in out.get("data", {})) for out in outputs(notebook))
 
 
 def parameters_place(notebook: NotebookNode) -> int:
@@ -128,12 +173,25 @@ def test_shipped_texts_keep_the_share_of_spam(name: str, size: int) -> None:
     assert sum(row["label"] == "spam" for row in rows) / size == pytest.approx(0.124, abs=0.002)
 
 
+@pytest.mark.parametrize(("split", "count"), [("train", 8), ("test", 4)])
+def test_shipped_pairs_move_as_their_flow_says(split: str, count: int) -> None:
+    flows = sorted((FOLDER / "data" / "optical_flow" / "small_pairs" / split).glob("*_flow.npz"))
+    assert len(flows) == count
+    for path in flows:
+        first, second = (read_image(str(path).replace("flow.npz", f"img{i}.jpg")) for i in (1, 2))
+        warped, outside = warp(second, read_flow(path).flow)
+        before, after = (np.abs(frame.astype(float) - first)[~outside].mean() for frame in (second, warped))
+        assert after < 0.7 * before, path.name
+
+
 @pytest.mark.notebooks
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
         monkeypatch.setenv(variable, "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    # Released weights that lie in the cache would take minutes.
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     notebook = read(name)
     for cell in notebook.cells:
         if cell.cell_type == "code":

@@ -12,7 +12,6 @@ from perceivers.pretrained.resize import resize_positions
 from perceivers.processing.image import Interpolation, fit_image
 from perceivers.tasks import TASKS
 from perceivers.tasks.classes import class_step, present_classes
-from perceivers.tasks.drawing import draw_bars
 from perceivers.tasks.image_classification import ImageClassification
 from perceivers.tasks.text_classification import TextClassification
 from perceivers.zoo import ZOO
@@ -188,11 +187,3 @@ def test_padding_does_not_change_an_answer() -> None:
     alone = task.predict(model, ["short"])[0]
     beside = task.predict(model, ["short", "something longer"])[0]
     assert [entry["score"] for entry in beside] == pytest.approx([entry["score"] for entry in alone], rel=1e-5)
-
-
-def test_bars_are_as_long_as_the_scores() -> None:
-    bars = np.asarray(draw_bars([{"label": "", "score": 0.5}, {"label": "", "score": 0.0}], width=200, row=20))
-    assert bars.shape == (40, 200, 3)
-    assert tuple(bars[4, 90]) == (0x9E, 0xCA, 0xE1)
-    assert tuple(bars[4, 110]) == (255, 255, 255)
-    assert draw_bars([]).size == (260, 22)

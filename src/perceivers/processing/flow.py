@@ -65,7 +65,7 @@ def tile_corners(
         width: Of the image.
         tile: Height and width of a tile.
         min_overlap: Pixels that neighbours share at least; the original takes 20.
-        even: Take as few tiles as will do and spread them evenly.
+        even: Spread the tiles evenly; they are as many.
 
     Raises:
         ValueError: The image is empty, or `min_overlap` is negative or not smaller than a tile.

@@ -7,6 +7,7 @@ Chinese, Japanese or Korean. What it lacks is shown escaped rather than as a box
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
 
 from PIL import ImageDraw, ImageFont
@@ -67,6 +68,12 @@ class Glyphs:
         broken = character.encode("utf-8", "surrogateescape") if len(character) == 1 else b""
         escaped = f"\\x{broken[0]:02x}" if len(broken) == 1 else character.encode("unicode_escape").decode("ascii")
         return Cell(escaped, self.small, ceil(self.small.getlength(escaped)) + 4, faint=True)
+
+
+@cache
+def shipped_glyphs() -> Glyphs:
+    """Return the fonts, read once."""
+    return Glyphs()
 
 
 def characters(text: str) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image, ImageDraw
 
-from perceivers.processing.glyphs import LINE_HEIGHT, Glyphs, characters, shipped_font, wrapped
+from perceivers.processing.glyphs import LINE_HEIGHT, characters, shipped_font, shipped_glyphs, wrapped
 from perceivers.processing.image import read_image
 
 # What most elements stay below has full colour: single elements can have hundreds of times their share.
@@ -107,7 +107,7 @@ def heat_on_text(text: str | bytes, weights: np.ndarray, *, columns: int = 80, t
         raise ValueError(f"columns ({columns}) must be at least 1")
     shares = np.add.reduceat(shares, np.cumsum(lengths) - lengths) / lengths
     top = _top(shares, top)
-    glyphs = Glyphs()
+    glyphs = shipped_glyphs()
     cells = [glyphs.cell(character) for character in shown]
     lines = wrapped(shown, [cell.width for cell in cells], columns * glyphs.column)
     width = max(sum(cells[i].width for i in line) for line in lines)

@@ -91,6 +91,11 @@ class FillMask(Task[FillMaskSettings]):
                 f"fill-mask needs a model with text inputs and outputs, "
                 f"not '{config.inputs.kind}' and '{config.outputs.kind}'"
             )
+        if config.inputs.vocab_size < ByteTokenizer.vocab_size:
+            raise ValueError(
+                f"fill-mask reads bytes: vocab_size ({config.inputs.vocab_size}) must be at least "
+                f"{ByteTokenizer.vocab_size}"
+            )
         self.max_length = config.inputs.max_length
         self.text_length = self.max_length - 2 * settings.special_tokens
         self.tokenizer = ByteTokenizer()

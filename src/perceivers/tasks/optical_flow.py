@@ -35,8 +35,8 @@ class OpticalFlowSettings:
 
     Args:
         min_overlap: Pixels that neighbouring tiles share at least.
-        even_tiles: Take as few tiles as will do and spread them evenly, as the paper's evaluation does. Otherwise they
-            follow each other from the top left, as in the original's example.
+        even_tiles: Spread the tiles evenly, as the paper's evaluation does. Otherwise they follow each other from the
+            top left and the last ones end at the border, as in the original's example.
         tiles_per_batch: Tiles that the model reads at once.
         chunk_size: Pixels of a tile that are asked for at once, which bounds the memory; the answers do not depend
             on it.

@@ -218,6 +218,23 @@ def initial_weights() -> str:
     )
 
 
+def rounding() -> str:
+    """Fourier positions: built in float64, or in float32."""
+    changes = {**SMALL, "encoder.num_self_heads": 8}
+    model, batch = small("video-autoencoding", changes)
+    places = (
+        *("inputs.inputs.audio.positioned.positions", "inputs.inputs.video.positioned.positions"),
+        *("queries.queries.audio.positions", "queries.queries.video.positions"),
+    )
+    rounded = PerceiverIO(override(model.config, {f"{place}.precision": "float32" for place in places}))
+    rounded.double().eval().load_state_dict(model.state_dict())
+    where = {"audio": torch.arange(0, 1920, 7), "video": torch.arange(0, 802816, 997), "label": torch.tensor([0])}
+    with torch.no_grad():
+        expected, got = (one.decode(one.encode(batch), where=where) for one in (model, rounded))
+    moved = {name: relative(got[name], expected[name]) for name in expected}
+    return f"rounding of positions in float32: {', '.join(f'{name} {value:.1e}' for name, value in moved.items())}"
+
+
 MEASURES: tuple[Callable[[], str], ...] = (
     gelu,
     query_residual,
@@ -230,6 +247,7 @@ MEASURES: tuple[Callable[[], str], ...] = (
     preparation,
     empty_rows,
     initial_weights,
+    rounding,
 )
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Small models of `transformers`, one of each kind, and what to ask of them and of their copies here."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,11 +63,10 @@ class Family:
             return {"logits": answers}
         return {"audio": answers["audio"].flatten(1), "image": answers["video"], "label": answers["label"][:, 0]}
 
-    def ask_port(self, hf_model: Any, *, patched: bool = True) -> dict[str, Tensor]:
-        """Return the port's answers, from exact positions or from its own."""
+    def ask_port(self, hf_model: Any) -> dict[str, Tensor]:
+        """Return the port's answers."""
         inputs = {name: cast(value, hf_model) for name, value in self.inputs.items()}
-        with exact_positions(hf_model.dtype) if patched else nullcontext():
-            logits = hf_model(**inputs).logits
+        logits = hf_model(**inputs).logits
         logits = logits if isinstance(logits, dict) else {"logits": logits}
         # The port answers for all positions that a text could have.
         length = self.batch["input_ids"].shape[1] if self.class_name == "PerceiverForMaskedLM" else None
@@ -91,35 +89,6 @@ def cast(value: Any, model: nn.Module) -> Any:
         return {name: cast(part, model) for name, part in value.items()}
     dtype = next(model.parameters()).dtype
     return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
-
-
-@contextmanager
-def exact_positions(dtype: torch.dtype) -> Iterator[None]:
-    """Let the port build its positions in float64 and cast them, as ours are; `dtype` is its model's."""
-    forward = modeling.PerceiverFourierPositionEncoding.forward
-
-    def grid(index_dims: Any, device: Any = None) -> Tensor:
-        axes = [torch.linspace(-1, 1, side, device=device) for side in index_dims]
-        return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
-
-    def in_float64(*args: Any, **kwargs: Any) -> Tensor:
-        with default_dtype(torch.float64):
-            return forward(*args, **kwargs)
-
-    with pytest.MonkeyPatch.context() as patch, default_dtype(dtype):
-        patch.setattr(modeling, "build_linear_positions", grid)
-        patch.setattr(modeling.PerceiverFourierPositionEncoding, "forward", in_float64)
-        yield
-
-
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def text(class_name: str, **fields: Any) -> Family:

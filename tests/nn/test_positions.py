@@ -144,3 +144,25 @@ def test_joining_content_and_positions(combine: Literal["add", "concat"]) -> Non
         torch.testing.assert_close(joined, content + features)
     else:
         torch.testing.assert_close(joined, torch.cat([content, features.expand(2, -1, -1)], dim=-1))
+
+
+@pytest.mark.parametrize("endpoint", [True, False])
+def test_features_can_be_built_in_float32(endpoint: bool) -> None:
+    """As the port of `transformers` does; the highest frequency of a second of sound is where it is seen."""
+    like = torch.zeros((), dtype=torch.float64)
+    exact, rounded = (
+        FourierPositionConfig(num_bands=4, max_resolution=(30720,), endpoint=endpoint, precision=precision).build(
+            (1920,)
+        )((1920,), like)
+        for precision in ("float64", "float32")
+    )
+    assert rounded.dtype == torch.float64
+    # All that is computed has the rounding of float32.
+    assert torch.equal(rounded, rounded.float().double())
+    error = (rounded - exact).abs().max()
+    assert 1e-5 < error < 1e-2
+    positions = torch.linspace(-1, 1, 1920) if endpoint else -1 + 2 * torch.arange(1920) / 1920
+    bands = torch.linspace(1.0, 15360.0, 4)
+    phases = torch.pi * (positions[:, None] * bands)
+    expected = torch.cat([positions[:, None], phases.sin(), phases.cos()], dim=-1)
+    assert torch.equal(rounded, expected.double())

@@ -1,7 +1,7 @@
 """Positions: Fourier features as pure functions, and the modules that give each grid cell its features.
 
 Fourier features are built in float64 and cast: the highest frequencies reach phases of tens of
-thousands of radians, where float32 is off by up to 1e-2.
+thousands of radians, where float32 is off by up to 1e-2. Models that were trained on such features can have them.
 """
 
 from abc import ABC, abstractmethod
@@ -22,17 +22,20 @@ GridShape = tuple[int, ...]
 _Key = tuple[GridShape, torch.dtype, torch.device]
 
 
-def grid_positions(grid_shape: GridShape, *, endpoint: bool = True) -> Float[Tensor, "M d"]:
-    """Return the float64 coordinates of each cell of a grid, each axis running over [-1, 1].
+def grid_positions(
+    grid_shape: GridShape, *, endpoint: bool = True, dtype: torch.dtype = torch.float64
+) -> Float[Tensor, "M d"]:
+    """Return the coordinates of each cell of a grid, each axis running over [-1, 1].
 
     Args:
         grid_shape: Cells along each of the `d` axes; `M` is their product (row-major).
         endpoint: Whether the last cell lies at 1. The original's full grids do, but the
             positions it gives to single, chosen cells are `-1 + 2 i / n`, which stop short of 1;
             models trained so need `False` for every query.
+        dtype: Of the coordinates, and of all that is computed on the way.
     """
     axes = [
-        torch.linspace(-1, 1, n, dtype=torch.float64) if endpoint else -1 + 2 * torch.arange(n, dtype=torch.float64) / n
+        torch.linspace(-1, 1, n, dtype=dtype) if endpoint else -1 + 2 * torch.arange(n, dtype=dtype) / n
         for n in grid_shape
     ]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, len(grid_shape))
@@ -181,6 +184,8 @@ class FourierPositionConfig(PositionConfig, kind="fourier"):
         concat_positions: Put the coordinates before the features.
         sine_only: Leave the cosines out.
         endpoint: Whether the last cell of a grid lies at 1; see `grid_positions`.
+        precision: In which the features are built before they are cast. In float32, as in `transformers`, those of the
+            highest frequencies of sound are off by a few thousandths; a model that learned with them expects them.
     """
 
     num_bands: int
@@ -188,6 +193,7 @@ class FourierPositionConfig(PositionConfig, kind="fourier"):
     concat_positions: bool = True
     sine_only: bool = False
     endpoint: bool = True
+    precision: Literal["float64", "float32"] = "float64"
 
     def build(self, grid_shape: GridShape) -> "FourierPositions":
         """Make the module for inputs of `grid_shape`."""
@@ -200,6 +206,7 @@ class FourierPositions(Positions):
     def __init__(self, config: FourierPositionConfig, grid_shape: GridShape) -> None:
         super().__init__()
         self.config = config
+        self.dtype = {"float64": torch.float64, "float32": torch.float32}[config.precision]
         self.max_resolution = config.max_resolution or tuple(grid_shape)
         num_axes = len(grid_shape)
         if len(self.max_resolution) != num_axes:
@@ -245,7 +252,7 @@ class FourierPositions(Positions):
     def _along_axis(self, length: int, axis: int) -> tuple[Tensor, ...]:
         config = self.config
         features = fourier_features(
-            grid_positions((length,), endpoint=config.endpoint),
+            grid_positions((length,), endpoint=config.endpoint, dtype=self.dtype),
             config.num_bands,
             (self.max_resolution[axis],),
             concat_positions=config.concat_positions,
@@ -256,7 +263,7 @@ class FourierPositions(Positions):
 
     def at(self, positions: Float[Tensor, "B M d"], like: Tensor) -> Float[Tensor, "B M P"]:
         """Return features for coordinates in [-1, 1] that the caller gives."""
-        return self._features(positions.to(torch.float64)).to(like.dtype)
+        return self._features(positions.to(self.dtype)).to(like.dtype)
 
     def _features(self, positions: Tensor) -> Tensor:
         return fourier_features(

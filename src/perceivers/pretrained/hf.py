@@ -163,11 +163,13 @@ _FIXED = {
     *("decoder.query_residual", "inputs.same_padding"),
     *("queries.mask_padding", "encoder.empty_rows", "outputs.scale"),
 }
-# What does not change what a model computes, or shows in the shapes of its tensors.
+# What does not change what a model computes but for rounding, or shows in the shapes of its tensors.
 _FREE = {
     *("mean", "std"),
     *("init_scale", "latent_init_scale", "embedding_init_scale", "attention_init_scale", "mlp_init_scale", "zero_init"),
     *("qk_channels", "v_channels", "cross_attention_shape"),
+    # A matter of rounding, which the port leaves no choice in.
+    "precision",
 }
 
 

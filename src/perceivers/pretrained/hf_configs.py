@@ -11,6 +11,7 @@ The port computes some things otherwise than the original whose weights it carri
 | `queries.mask_padding`, text | on | off |
 | `encoder.empty_rows`, text | `zeros` | `mean` |
 | `outputs.scale`, flow | 20 / 100 | 1 / 100 |
+| `positions.precision`, Fourier | float64 | float32 |
 """
 
 from collections.abc import Callable
@@ -213,8 +214,9 @@ def _text_classes(hf: Any, original: bool) -> PerceiverConfig:
     return replace(_labels(hf, original, _text_input(hf)), encoder=_text_encoder(hf, original))
 
 
-def _fourier(num_bands: int, *resolution: int, endpoint: bool = True) -> FourierPositionConfig:
-    return FourierPositionConfig(num_bands=num_bands, max_resolution=resolution, endpoint=endpoint)
+def _fourier(original: bool, num_bands: int, *resolution: int) -> FourierPositionConfig:
+    precision = "float64" if original else "float32"
+    return FourierPositionConfig(num_bands=num_bands, max_resolution=resolution, precision=precision)
 
 
 # Not in the port's config: images of this size are what its position frequencies are laid out for.
@@ -222,7 +224,7 @@ _IMAGE_SIZE = (224, 224)
 
 
 def _pixels(hf: Any, original: bool) -> PerceiverConfig:
-    positioned = PositionedConfig(positions=_fourier(64, 224, 224))
+    positioned = PositionedConfig(positions=_fourier(original, 64, 224, 224))
     inputs = PixelInputConfig(image_size=_IMAGE_SIZE, mean=_MEAN, std=_STD, positioned=positioned)
     return _labels(hf, original, inputs)
 
@@ -241,14 +243,14 @@ def _conv(hf: Any, original: bool) -> PerceiverConfig:
         std=_STD,
         num_channels=64,
         same_padding=original,
-        positioned=PositionedConfig(positions=_fourier(64, 56, 56)),
+        positioned=PositionedConfig(positions=_fourier(original, 64, 56, 56)),
     )
     return _labels(hf, original, inputs)
 
 
 def _flow(hf: Any, original: bool) -> PerceiverConfig:
     height, width = hf.train_size
-    positioned = PositionedConfig(positions=_fourier(64, height, width))
+    positioned = PositionedConfig(positions=_fourier(original, 64, height, width))
     return PerceiverConfig(
         inputs=FlowInputConfig(image_size=(height, width), positioned=positioned),
         encoder=_encoder(hf, original),
@@ -263,7 +265,7 @@ _BLOCK = 4  # side of the port's blocks of video in pixels
 
 def _multimodal(hf: Any, original: bool) -> PerceiverConfig:
     samples, size = hf.num_frames * hf.audio_samples_per_frame, hf.image_size  # in blocks of pixels
-    audio, video = _fourier(192, samples), _fourier(32, hf.num_frames, size, size)
+    audio, video = _fourier(original, 192, samples), _fourier(original, 32, hf.num_frames, size, size)
     chosen_audio, chosen_video = replace(audio, endpoint=False), replace(video, endpoint=False)
     return PerceiverConfig(
         inputs=MultimodalInputConfig(

@@ -51,7 +51,8 @@ def read_question(value: Any) -> Question:
 
     Args:
         value: A text with `[MASK]` (a byte) or `[MASK:n]` (n bytes); or a mapping with `text` and either `hide`, a word
-            or a piece of text that is hidden wherever it stands, or `spans`, pairs of byte offsets (start, stop).
+            or a piece of text that is hidden wherever it stands (as a word of its own, if it does so at all), or
+            `spans`, pairs of byte offsets (start, stop).
 
     Raises:
         ValueError: Nothing is hidden, or a word or span is not in the text.
@@ -78,9 +79,10 @@ def read_question(value: Any) -> Question:
 def _spans_of_word(text: str, hide: Any) -> tuple[Span, ...]:
     if not isinstance(hide, str) or not hide:
         raise ValueError(f"hide ({hide!r}) must be a word or a piece of the text")
-    # A word is meant as a whole: "he" does not stand in "the".
+    # A word is meant as a whole, "he" rather than part of "the", where it stands as one; not all scripts have spaces.
     before, after = (r"(?<!\w)" if re.match(r"\w", hide) else "", r"(?!\w)" if re.search(r"\w\Z", hide) else "")
-    found = [match.span() for match in re.finditer(before + re.escape(hide) + after, text)]
+    whole = [match.span() for match in re.finditer(before + re.escape(hide) + after, text)]
+    found = whole or [match.span() for match in re.finditer(re.escape(hide), text)]
     if not found:
         raise ValueError(f"hide ({hide!r}) does not stand in {text!r}")
     return tuple(_TOKENIZER.byte_span(text, start, stop) for start, stop in found)

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEPENDENCIES := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow test-notebooks lint clean
+.PHONY: demo test test-slow test-heavy test-notebooks lint clean
 
 demo: .venv/installed-train
 	OMP_NUM_THREADS=1 $(BIN)/perceivers demo
@@ -13,7 +13,10 @@ test: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 test-slow: .venv/installed-dev
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "slow and not heavy"
+
+test-heavy: .venv/installed-dev
+	$(BIN)/pytest -m heavy
 
 test-notebooks: .venv/installed-dev
 	$(BIN)/pytest -m notebooks

@@ -1,6 +1,6 @@
 """The released models at full size against `transformers`, with random weights, both ways.
 
-`pytest -m slow tests/pretrained/test_official.py -s` prints the largest difference of each, relative to the root
+`pytest -m heavy tests/pretrained/test_official.py -s` prints the largest difference of each, relative to the root
 mean square, and the seconds it took. One model at a time is in memory; flow in float64 takes the most.
 """
 
@@ -102,7 +102,7 @@ def largest_difference(family: Family, ours: PerceiverIO, hf_model: Any) -> floa
     return max(differences)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("name", INPUTS)
 @torch.inference_mode()

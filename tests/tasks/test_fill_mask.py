@@ -294,3 +294,9 @@ def test_impossible_settings_are_refused(settings: dict[str, Any], message: str)
 def test_models_of_another_kind_are_refused() -> None:
     with pytest.raises(ValueError, match="needs a model with text inputs and outputs, not 'text' and 'label'"):
         FillMask.fit(ZOO["text-classifier-small"].config, None, {})
+
+
+def test_models_that_do_not_know_all_bytes_are_refused() -> None:
+    config = override(CONFIG, {"inputs.vocab_size": 100})
+    with pytest.raises(ValueError, match="reads bytes, which need a vocab_size of 262; the model's is 100"):
+        FillMask.fit(config, None, {}).predict(seeded_model(config, 0).eval(), ["a[MASK]"])

@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 import torch.utils.tensorboard
 
-import perceivers.pretrained.folder
+import perceivers.pretrained.files
 from perceivers.train import TrainConfig
 from perceivers.train.checkpoint import latest_checkpoint
 from perceivers.train.progress import RunProgress
@@ -43,7 +43,7 @@ WATCHED: tuple[tuple[Any, str], ...] = (
     (torch, "save"),
     (safetensors.torch, "save_file"),
     (accelerate.utils.other, "safe_save_file"),
-    (perceivers.pretrained.folder, "save_file"),
+    (perceivers.pretrained.files, "save_file"),
     (os, "rename"),
     (os, "replace"),
     (os, "fsync"),

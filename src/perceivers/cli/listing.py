@@ -7,6 +7,7 @@ from rich.text import Text
 
 from perceivers.cli import show
 from perceivers.config import to_json
+from perceivers.model import PerceiverIO
 from perceivers.planning import count
 from perceivers.tasks import TASKS
 from perceivers.zoo import Spec, models
@@ -23,7 +24,8 @@ def list_models(*, as_json: bool) -> None:
         out.print(Text.assemble((entry["name"], "bold"), f"  {entry['task']}"))
         out.print(f"  {entry['summary']}", markup=False)
         reads, answers = _shape_of(entry["inputs"]["shapes"]), show.shape_text(entry["outputs"]["shape"])
-        cost = f"{show.amount(entry['parameters'])} parameters, {show.amount(entry['flops'], 'FLOP')}"
+        flops = "FLOPs not counted" if entry["flops"] is None else show.amount(entry["flops"], "FLOP")
+        cost = f"{show.amount(entry['parameters'])} parameters, {flops}"
         out.print(f"  {reads} -> {answers}, {cost}", markup=False)
         weights = f"{entry['source']}, {entry['licence']}" if entry["source"] else "none released"
         out.print(f"  weights: {weights}", markup=False)
@@ -58,24 +60,34 @@ def list_tasks(*, as_json: bool) -> None:
 
 
 def _model_entry(spec: Spec) -> dict[str, Any]:
-    counted = count(spec.config)
     with torch.device("meta"):
-        example = spec.config.inputs.build().example_batch(1)
+        model = PerceiverIO(spec.config)
+        example = model.inputs.example_batch(1)
+    flops, output_shape = _cost(spec)
     return {
         "name": spec.name,
         "task": spec.task,
-        "parameters": counted.parameters,
-        "flops": counted.flops,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "flops": flops,
         "inputs": {
             "kind": spec.config.inputs.kind,
             "shapes": {name: list(value.shape[1:]) for name, value in example.items() if torch.is_tensor(value)},
         },
-        "outputs": {**to_json(spec.config.outputs), "shape": list(counted.output_shape)},
+        "outputs": {**to_json(spec.config.outputs), "shape": output_shape},
         "summary": spec.summary,
         "source": spec.hub_id,
         "licence": spec.licence,
         "citation": spec.citation,
     }
+
+
+def _cost(spec: Spec) -> tuple[int | None, list[int]]:
+    """Return operations and the shape of the outputs; a plugin's model may be none that can be counted."""
+    try:
+        counted = count(spec.config)
+    except ValueError:
+        return None, []
+    return counted.flops, list(counted.output_shape)
 
 
 def _shape_of(shapes: dict[str, list[int]]) -> str:

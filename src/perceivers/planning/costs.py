@@ -210,6 +210,9 @@ def count(config: PerceiverConfig, *, num_outputs: int | None = None) -> Count:
     Args:
         config: The model.
         num_outputs: As in `plan`.
+
+    Raises:
+        ValueError: A part of the model makes tensors on another device than that of its inputs.
     """
     # Both paths multiply the same matrices; the fused one has fewer operations to go through.
     run = _run(_Request(config=config, num_outputs=num_outputs), "fused")
@@ -278,7 +281,16 @@ def _run(request: _Request, path: AttentionPath) -> _Run:
                 lambda parameter: parameter.grad is not None and run.tracer.set_apart(parameter.grad)
             )
     with nullcontext() if request.training else torch.no_grad(), attention_as(path), _stages(model, run), run.tracer:
-        _forward(model, batch, request, run)
+        try:
+            _forward(model, batch, request, run)
+        except RuntimeError as error:
+            if "meta" not in str(error):
+                raise
+            # What does run elsewhere is no fault of the model's but for its use here.
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"the model makes tensors on a device of its own and cannot be counted: {reason}"
+            ) from error
     return run
 
 

@@ -12,6 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from perceivers.pretrained.torch_pickles import check_torch_file
+
 _MAX_JSON_BYTES = 16 * 2**20
 
 
@@ -64,11 +66,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
-    with zipfile.ZipFile(path) as archive:
-        # What is packed could unfold without bounds; torch.save packs nothing.
-        packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
-    if packed:
-        raise pickle.UnpicklingError(f"it has compressed entries {packed[:3]}, which torch.save never writes")
+    try:
+        check_torch_file(path)
+    except ValueError as error:
+        raise pickle.UnpicklingError(str(error)) from error
     tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     if not isinstance(tensors, dict):
         raise pickle.UnpicklingError(f"it holds a {type(tensors).__name__}; it must map names to tensors")

@@ -7,7 +7,8 @@ of this module in its place. Nothing is imported and nothing of the file's choos
 
 import pickletools
 import sys
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -29,7 +30,7 @@ def read_pickle(path: str | Path) -> dict[str, np.ndarray]:
     """
     try:
         data = Path(path).read_bytes()
-        arrays = _flat(_Machine().run(data))
+        arrays = _flat(Machine(_FUNCTIONS).run(data))
         claimed = sum(array.nbytes for array in arrays.values())
         if claimed > len(data):
             raise ValueError(f"its arrays have {claimed} bytes and the file has {len(data)}")
@@ -38,8 +39,16 @@ def read_pickle(path: str | Path) -> dict[str, np.ndarray]:
     return arrays
 
 
+class Unfinished(ABC):
+    """A value of which a later instruction gives the rest."""
+
+    @abstractmethod
+    def build(self, state: object) -> None:
+        """Take the rest, or refuse it with a `ValueError`."""
+
+
 @dataclass
-class _Dtype:
+class _Dtype(Unfinished):
     """A number format; its byte order comes with a later instruction.
 
     Args:
@@ -65,7 +74,7 @@ class _Dtype:
 
 
 @dataclass
-class _Array:
+class _Array(Unfinished):
     """An array; its content comes with a later instruction."""
 
     value: np.ndarray | None = None
@@ -79,7 +88,7 @@ class _Array:
 
 
 @dataclass(frozen=True)
-class _Function:
+class Function:
     """What stands for an admitted name: never the object of that name itself."""
 
     name: str
@@ -104,11 +113,14 @@ def _is_side(side: object) -> bool:
 
 
 _MAX_AXES = 8
-_NDARRAY = _Function("numpy.ndarray", lambda: _refuse_call("numpy.ndarray"))
+# The largest released checkpoint takes some ten thousand.
+_MAX_STEPS = 1_000_000
+_NDARRAY = Function("numpy.ndarray", lambda: refuse_call("numpy.ndarray"))
 _CODES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 
 
-def _refuse_call(name: str) -> None:
+def refuse_call(name: str) -> None:
+    """Refuse a call of something that may only be named."""
     raise ValueError(f"the file calls '{name}', which it may only name")
 
 
@@ -131,7 +143,7 @@ def _new_dtype(code: object, align: object, copy: object) -> _Dtype:
 
 
 def _device_array(function: object, arguments: object, content: object, about: object) -> _Array:
-    if not isinstance(function, _Function) or function.call is not _new_array or not isinstance(arguments, tuple):
+    if not isinstance(function, Function) or function.call is not _new_array or not isinstance(arguments, tuple):
         raise ValueError("a JAX array begins in an unknown form")
     array = _new_array(*arguments)
     array.build(content)
@@ -160,7 +172,7 @@ _ADMITTED: dict[str, Callable[..., object]] = {
     "haiku._src.data_structures.frozendict": _mapping,
     "collections.OrderedDict": _mapping,
 }
-_FUNCTIONS = {name: _Function(name, call) for name, call in _ADMITTED.items()} | {_NDARRAY.name: _NDARRAY}
+_FUNCTIONS = {name: Function(name, call) for name, call in _ADMITTED.items()} | {_NDARRAY.name: _NDARRAY}
 
 _VALUES = {
     *("BININT", "BININT1", "BININT2", "LONG1"),
@@ -174,20 +186,28 @@ _GETS = {"BINGET", "LONG_BINGET"}
 _FRAMING = {"PROTO", "FRAME", "STOP"}
 
 
-class _Machine:
+class Machine:
     """Carries out a pickle's instructions on a stack of plain values.
 
-    Those that arrays and mappings do not need (instances, lists, persistent ids, extension codes) do not exist.
+    Those that arrays and mappings do not need (instances, lists, extension codes) do not exist.
+
+    Args:
+        functions: What the file may name, by its full name.
+        refer: Gives the value that the file refers to as lying elsewhere; `None` when there are none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, functions: Mapping[str, Function], refer: Callable[[object], object] | None = None) -> None:
+        self.functions = functions
+        self.refer = refer
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
 
     def run(self, data: bytes) -> object:
         """Return what `data` describes."""
-        for opcode, argument, _ in pickletools.genops(data):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+            if count == _MAX_STEPS:
+                raise ValueError(f"it has more than {_MAX_STEPS} instructions")
             self._step(opcode.name, argument)
         if len(self.stack) != 1 or self.marks:
             raise ValueError("the file ends in the middle")
@@ -206,6 +226,8 @@ class _Machine:
             self.stack.append(self.memo[argument])
         elif name in _TUPLES:
             self.stack.append(tuple(self._pop(_TUPLES[name])))
+        elif name == "BINPERSID" and self.refer is not None:
+            self.stack.append(self.refer(self._pop(1)[0]))
         elif name in _STEPS:
             _STEPS[name](self, argument)
         elif name not in _FRAMING:
@@ -247,7 +269,7 @@ class _Machine:
     def call(self, argument: None) -> None:
         """Call what stands for an admitted name."""
         function, arguments = self._pop(2)
-        if not isinstance(function, _Function) or not isinstance(arguments, tuple):
+        if not isinstance(function, Function) or not isinstance(arguments, tuple):
             raise ValueError(f"the file calls a {type(function).__name__}")
         try:
             self.stack.append(function.call(*arguments))
@@ -255,10 +277,10 @@ class _Machine:
             raise ValueError(f"the file calls '{function.name}' with {len(arguments)} arguments") from error
 
     def build(self, argument: None) -> None:
-        """Complete an array or a number format."""
+        """Give a value the rest of it."""
         (state,) = self._pop(1)
         target = self._top()
-        if not isinstance(target, _Array | _Dtype):
+        if not isinstance(target, Unfinished):
             raise ValueError(f"the file sets the state of a {type(target).__name__}")
         target.build(state)
 
@@ -266,9 +288,9 @@ class _Machine:
         if not isinstance(module, str) or not isinstance(name, str):
             raise ValueError(f"the file names a global by a {type(module).__name__} and a {type(name).__name__}")
         full_name = f"{module}.{name}"
-        if full_name not in _FUNCTIONS:
-            raise ValueError(f"the global '{full_name[:200]}' is refused; admitted = {sorted(_FUNCTIONS)}")
-        self.stack.append(_FUNCTIONS[full_name])
+        if full_name not in self.functions:
+            raise ValueError(f"the global '{full_name[:200]}' is refused; admitted = {sorted(self.functions)}")
+        self.stack.append(self.functions[full_name])
 
     def _add(self, entries: list[Any]) -> None:
         target = self._top()
@@ -278,7 +300,7 @@ class _Machine:
             if not isinstance(key, str):
                 raise ValueError(f"names must be text, not {type(key).__name__}")
             if key in target:
-                raise ValueError(f"the name '{key}' occurs twice")
+                raise ValueError(f"the name '{key[:100]}' occurs twice")
             target[key] = value
 
     def _top(self) -> Any:
@@ -303,17 +325,17 @@ class _Machine:
         return values
 
 
-_STEPS: dict[str, Callable[[_Machine, Any], None]] = {
-    "MARK": _Machine.mark,
-    "MEMOIZE": _Machine.memoize,
-    "EMPTY_DICT": _Machine.empty_dict,
-    "TUPLE": _Machine.tuple_of_group,
-    "SETITEM": _Machine.set_item,
-    "SETITEMS": _Machine.set_items,
-    "GLOBAL": _Machine.name,
-    "STACK_GLOBAL": _Machine.name_from_stack,
-    "REDUCE": _Machine.call,
-    "BUILD": _Machine.build,
+_STEPS: dict[str, Callable[[Machine, Any], None]] = {
+    "MARK": Machine.mark,
+    "MEMOIZE": Machine.memoize,
+    "EMPTY_DICT": Machine.empty_dict,
+    "TUPLE": Machine.tuple_of_group,
+    "SETITEM": Machine.set_item,
+    "SETITEMS": Machine.set_items,
+    "GLOBAL": Machine.name,
+    "STACK_GLOBAL": Machine.name_from_stack,
+    "REDUCE": Machine.call,
+    "BUILD": Machine.build,
 }
 
 

@@ -91,13 +91,9 @@ class FillMask(Task[FillMaskSettings]):
                 f"fill-mask needs a model with text inputs and outputs, "
                 f"not '{config.inputs.kind}' and '{config.outputs.kind}'"
             )
-        if config.inputs.vocab_size < ByteTokenizer.vocab_size:
-            raise ValueError(
-                f"fill-mask reads bytes: vocab_size ({config.inputs.vocab_size}) must be at least "
-                f"{ByteTokenizer.vocab_size}"
-            )
         self.max_length = config.inputs.max_length
         self.text_length = self.max_length - 2 * settings.special_tokens
+        self.vocab_size = config.inputs.vocab_size
         self.tokenizer = ByteTokenizer()
 
     @classmethod
@@ -233,6 +229,11 @@ class FillMask(Task[FillMaskSettings]):
         return answers
 
     def _framed(self, ids: np.ndarray) -> np.ndarray:
+        if self.vocab_size < self.tokenizer.vocab_size:
+            raise ValueError(
+                f"fill-mask reads bytes, which need a vocab_size of {self.tokenizer.vocab_size}; "
+                f"the model's is {self.vocab_size}"
+            )
         return frame(ids) if self.settings.special_tokens else ids
 
     def _choose(self, ids: Tensor, keep_mask: Tensor, generator: torch.Generator | None) -> Tensor:

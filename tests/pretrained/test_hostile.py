@@ -178,10 +178,10 @@ def test_pickles_of_torch_run_nothing(theirs: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "part"),
     [
-        ([torch.zeros(1)], "holds a list"),
+        ([torch.zeros(1)], "instruction EMPTY_LIST is not admitted"),
         ({"a": 1}, "'a' is none"),
-        ({1: torch.zeros(1)}, "'1' is none"),
-        ({"a": torch.zeros(3, 3).to_sparse()}, "'a' is no plain tensor"),
+        ({1: torch.zeros(1)}, "names must be text, not int"),
+        ({"a": torch.zeros(3, 3).to_sparse()}, "global 'torch._utils._rebuild_sparse_tensor' is refused"),
         ({"a": torch.zeros(1).expand(10**12)}, "claims 4000000000000 bytes of tensors"),
         ({"a": torch.zeros(1).expand(10**9), "b": torch.zeros(1).expand(10**12)}, "claims"),
     ],

@@ -205,10 +205,10 @@ FRAGMENTS = {
     "list": (checkpoint(b"]"), "EMPTY_LIST is not admitted"),
     "out-of-band buffer": (checkpoint(b"\x97"), "NEXT_BUFFER is not admitted"),
     "state of a mapping": (checkpoint(b"}}b"), "sets the state of a dict"),
-    "state of a name": (checkpoint(named("numpy.dtype") + b"}b"), "sets the state of a _Function"),
+    "state of a name": (checkpoint(named("numpy.dtype") + b"}b"), "sets the state of a Function"),
     "state of a mapping class": (
         checkpoint(named("haiku._src.data_structures.FlatMapping") + b"}" + text("x") + number(1) + b"sb"),
-        "sets the state of a _Function",
+        "sets the state of a Function",
     ),
     "call of text": (checkpoint(text("numpy.dtype") + b")R"), "calls a str"),
     "call of an array class": (checkpoint(named("numpy.ndarray") + b")R"), "calls 'numpy.ndarray', which it may only"),

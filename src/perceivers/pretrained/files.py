@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,9 +56,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     try:
         tensors = load_file(path) if path.suffix == ".safetensors" else _read_torch(path)
-    except (SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except (SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, struct.error, OverflowError) as error:
         raise ValueError(f"{path} cannot be read: {_first_line(error)}") from error
-    except (RuntimeError, EOFError, LookupError, TypeError, AttributeError, MemoryError, OverflowError) as error:
+    except (RuntimeError, OSError, EOFError, LookupError, TypeError, AttributeError, MemoryError) as error:
         raise ValueError(f"{path} cannot be read: {_first_line(error)}") from error
     claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     if claimed > path.stat().st_size:

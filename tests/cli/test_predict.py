@@ -66,6 +66,14 @@ def test_fill_mask_hides_what_stands_beside(cli, models: dict[str, Path]) -> Non
     assert cli(*words, "the cat", "--with", "hide=dog").exit_code == 1
 
 
+def test_a_word_to_hide_is_taken_as_typed(cli, models: dict[str, Path]) -> None:
+    words = ("predict", models["fill-mask"], "--json", "--top-k", 1)
+    for word in ("1.50", "true", "null", "2024-01-01", "a: b", "#5"):
+        result = cli(*words, f"it is {word} now", "--with", f"hide={word}")
+        assert result.exit_code == 0, result.output
+        assert len(lines(result.stdout)[0]["result"][0]["token"]) == len(word)
+
+
 def test_fill_mask_reads_json_lines(cli, models: dict[str, Path], tmp_path: Path) -> None:
     rows = [{"text": "one two", "hide": "two"}, {"text": "three", "spans": [[0, 1]]}]
     (tmp_path / "asked.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
@@ -177,6 +185,8 @@ def test_features_into_a_folder_and_on_the_screen(cli, models: dict[str, Path], 
         (("text-classification", "x"), "'text-classification' has no released model; name one with --model"),
         (("{fill-mask}", "x", "--numerics", "original"), "its own config says how it computes"),
         (("{fill-mask}", "x", "--with", "hide"), "--with 'hide' must have the form name=value"),
+        (("{image-classification}", "x", "--set", "image_size=8"), "settings.image_size = 8 must be a list of 2"),
+        (("{optical-flow}", "x", "y", "--set", "min_overlap=-5"), "min_overlap (-5) must be at least 0"),
     ],
 )
 def test_mistakes(cli, models: dict[str, Path], tmp_path: Path, monkeypatch, words, message: str) -> None:

@@ -98,12 +98,15 @@ def test_predict_text_and_stdin(cli, trained: Path) -> None:
     assert all(sum(entry["score"] for entry in answer["result"]) == pytest.approx(1) for answer in answers)
 
 
-def test_predict_prints_a_table(cli, trained: Path) -> None:
-    result = cli("predict", trained, "good day", "--top-k", 1, "--task", "text-classification")
+def test_predict_prints_answers_below_their_input(cli, trained: Path) -> None:
+    long = "good day " * 20
+    result = cli("predict", trained, "good day", long, "--top-k", 1, "--task", "text-classification")
     assert result.exit_code == 0
-    row = result.stdout.splitlines()[1]
-    assert row.startswith("good day")
-    assert row.rstrip().endswith("%  fine")
+    first, answer, second, other = result.stdout.splitlines()
+    assert (first, second.strip()) == ("good day", long.strip())
+    for line in (answer, other):
+        assert line.startswith("  ")
+        assert line.endswith("%  fine")
 
 
 def test_predict_goes_on_after_an_unreadable_input(cli, image_model: Path, tmp_path: Path) -> None:

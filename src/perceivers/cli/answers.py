@@ -27,7 +27,7 @@ class PredictRequest:
     Args:
         model: The model and its task.
         inputs: Files, folders, text, or "-" for the lines of stdin.
-        beside: What goes beside each input, as YAML by name, e.g. `hide: word` for fill-mask.
+        beside: What goes beside each input by name: text, or YAML of a list or mapping, e.g. `hide: word` for fill-mask.
         top_k: How many candidates to print.
         picture: Folder for a picture of each input with its answer.
         output: Folder for all files that show the answers.
@@ -72,7 +72,6 @@ def predict_model(request: PredictRequest) -> int:
     show.err().print(f"model   {pipe.origin}", markup=False)
     problems = Problems()
     written = _Written(pipe, request)
-    rows: list[list[str]] = []
     values = named_inputs(request.inputs, request.beside, pipe.task.input_role, problems)
     while batch := list(islice(values, request.batch_size or pipe.task.batch_size)):
         for name, value, result in _answer(pipe, batch, request.top_k, problems):
@@ -80,10 +79,8 @@ def predict_model(request: PredictRequest) -> int:
             if request.as_json:
                 show.json_line({"input": name, "result": summary})
             else:
-                rows.append([name, show.result_lines(summary)])
+                show.answer(name, summary)
             written.save(name, value, result)
-    if rows:
-        show.table(["input", "answers"], rows)
     return len(problems.names)
 
 
@@ -144,17 +141,22 @@ def named_inputs(
 
     Args:
         inputs: What the user named.
-        beside: What goes beside each input, as YAML by name.
+        beside: What goes beside each input by name: text, or YAML of a list or mapping.
         role: What the task reads.
         problems: Takes what cannot be read.
     """
-    more = {name: parse_yaml(text, f"--with {name}") for name, text in beside.items()}
+    more = {name: _beside(name, text) for name, text in beside.items()}
     for arguments in [inputs] if role in JOINED_ROLES else [(argument,) for argument in inputs]:
         try:
             for name, value in predict_inputs(arguments, role):
                 yield name, {**(value if isinstance(value, Mapping) else {role: value}), **more} if more else value
         except _UNREADABLE as error:
             problems.add(arguments[0], error)
+
+
+def _beside(name: str, text: str) -> Any:
+    """Read lists and mappings as YAML; anything else is the text itself, so that `hide=5` hides what was typed."""
+    return parse_yaml(text, f"--with {name}") if text.lstrip().startswith(("[", "{")) else text
 
 
 def _answer(

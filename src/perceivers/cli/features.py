@@ -24,7 +24,7 @@ class FeaturesRequest:
     Args:
         model: The model.
         inputs: Files, folders, text, or "-" for the lines of stdin.
-        beside: What goes beside each input, as YAML by name.
+        beside: What goes beside each input by name: text, or YAML of a list or mapping.
         output: A `.npy` or `.parquet` file for all inputs, or a folder for a `.npy` file each; `None` writes none.
         pool: Take the mean over latents and pieces: (D,) instead of (P, N, D).
         batch_size: Pieces a batch; `None` leaves it to the task.

@@ -46,7 +46,11 @@ def predict(
     top_k: Annotated[int, typer.Option(min=1, help="How many candidates to print.")] = 5,
     with_: Annotated[
         list[str] | None,
-        typer.Option("--with", metavar="NAME=VALUE", help="What goes beside each input, e.g. hide=word for fill-mask."),
+        typer.Option(
+            "--with",
+            metavar="NAME=VALUE",
+            help="What goes beside each input, e.g. hide=word or spans=[[4,7]] (bytes) for fill-mask.",
+        ),
     ] = None,
     picture: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Draw each input with its answer, as PNG.")

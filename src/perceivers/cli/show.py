@@ -83,6 +83,12 @@ def score_table(metrics: Mapping[str, float], score: str) -> None:
     )
 
 
+def answer(name: str, result: Sequence[Any]) -> None:
+    """Print the answers to the input called `name` on stdout, at once: below its name, which may be long."""
+    lines = "\n".join(f"  {line}" for line in result_lines(result).splitlines())
+    out().print(Text.assemble((name, "bold"), "\n", lines))
+
+
 def result_lines(result: Sequence[Any]) -> str:
     """Return the answers to one input, one a line: its first text, and its score when it has one.
 
@@ -119,5 +125,6 @@ def _values(entry: Mapping[str, Any]) -> list[str]:
         if isinstance(value, list) and all(isinstance(item, Mapping) and "score" in item for item in value):
             lines.append(result_lines(value))
         elif isinstance(value, list) and all(isinstance(item, str) for item in value):
-            lines += value
+            # Long notes break into lines; the mark says where each begins.
+            lines += [f"- {text}" for text in value]
     return lines

@@ -289,6 +289,10 @@ def test_folders_named_like_files(ours: Path, theirs: Path, name: str) -> None:
         refused(folder)
 
 
+def test_weights_without_their_folder(ours: Path) -> None:
+    refused(ours / WEIGHTS, "holds weights alone; give the folder")
+
+
 def test_links(ours: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(ours)
     assert len(open_source(tmp_path / "link").model.encoder.latents) == 4

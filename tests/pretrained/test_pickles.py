@@ -335,3 +335,17 @@ def test_nothing_is_imported(read: Read) -> None:
 def test_arrays_do_not_share_memory_with_one_another(read: Read) -> None:
     found = read(pickle.dumps(WEIGHTS, 4))
     assert not np.shares_memory(found["linear/w"], found["linear/b"])
+
+
+@pytest.mark.parametrize("size", [0, 2**36])
+def test_files_without_content(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "holes.pickle"
+    with path.open("wb") as file:
+        file.truncate(size)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"holes.pickle' is no checkpoint that can be read"):
+            read_pickle(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()

@@ -108,3 +108,10 @@ def test_archives_that_point_outside_themselves(tmp_path: Path) -> None:
             path.write_bytes(content[:start] + bytes([value]) + content[start + 1 :])
             with suppress(ValueError):  # and no other kind of error
                 assert set(read_tensors(path)) == {"a"}
+
+
+def test_files_of_older_versions(tmp_path: Path) -> None:
+    path = tmp_path / "pytorch_model.bin"
+    torch.save({"a": torch.zeros(3)}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(ValueError, match=r"no whole archive, as torch.save writes since version 1\.6"):
+        read_tensors(path)

@@ -11,8 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -29,13 +30,15 @@ def read_pickle(path: str | Path) -> dict[str, np.ndarray]:
         ValueError: The file is broken, names anything but arrays and mappings, or holds something else.
     """
     try:
-        data = Path(path).read_bytes()
-        arrays = _flat(Machine(_FUNCTIONS).run(data))
+        # Mapped, not read: what is no pickle is seen by its first bytes, however long it is.
+        with Path(path).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            arrays = _flat(Machine(_FUNCTIONS).run(data))
+            size = len(data)
         claimed = sum(array.nbytes for array in arrays.values())
-        if claimed > len(data):
-            raise ValueError(f"its arrays have {claimed} bytes and the file has {len(data)}")
-    except ValueError as error:
-        raise ValueError(f"'{path}' is no checkpoint that can be read: {error}") from error
+        if claimed > size:
+            raise ValueError(f"its arrays have {claimed} bytes and the file has {size}")
+    except (ValueError, OSError, MemoryError) as error:
+        raise ValueError(f"'{path}' is no checkpoint that can be read: {str(error) or repr(error)}") from error
     return arrays
 
 
@@ -203,9 +206,9 @@ class Machine:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
 
-    def run(self, data: bytes) -> object:
+    def run(self, data: bytes | mmap) -> object:
         """Return what `data` describes."""
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(cast("IO[bytes]", data))):
             if count == _MAX_STEPS:
                 raise ValueError(f"it has more than {_MAX_STEPS} instructions")
             self._step(opcode.name, argument)

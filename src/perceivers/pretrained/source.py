@@ -74,6 +74,8 @@ def open_source(
     if path.exists() and revision is not None:
         raise ValueError(f"revision names a commit of a repository; '{source}' lies on this machine")
     if path.is_file():
+        if path.suffix in (".safetensors", ".bin"):
+            raise ValueError(f"'{source}' holds weights alone; give the folder, which says what model they are of")
         if numerics == "transformers":
             raise ValueError(f"'{source}' is a checkpoint of the original, which is computed as the original did")
         return _open_checkpoint(path, config, num_labels)

@@ -18,8 +18,10 @@ def check_torch_file(path: Path) -> None:
 
     Raises:
         ValueError: It does, or is broken.
-        zipfile.BadZipFile: It is no archive, or a broken one.
+        zipfile.BadZipFile: It is a broken archive.
     """
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no whole archive, as torch.save writes since version 1.6")
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         # What is packed could unfold without bounds; torch.save packs nothing.

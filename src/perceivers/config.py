@@ -46,8 +46,13 @@ def from_json(cls: type[ConfigT], data: Mapping[str, Any], where: str = "config"
     return typing.cast(ConfigT, _decode_dataclass(cls, data, where))
 
 
-def override(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
+def override(config: ConfigT, changes: Mapping[str, Any], where: str = "config") -> ConfigT:
     """Return `config` with fields replaced by dotted path, e.g. `{"encoder.num_latents": 64}`.
+
+    Args:
+        config: The config.
+        changes: Values by path.
+        where: What it is, for the error message.
 
     Raises:
         ValueError: A path names no field, or a value does not fit it.
@@ -64,7 +69,7 @@ def override(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
         if leaf not in node:
             raise ValueError(f"'{path}': no field '{leaf}'; choices = {sorted(node)}")
         node[leaf] = value
-    return from_json(type(config), data)
+    return from_json(type(config), data, where)
 
 
 def _encode(value: Any) -> Any:
@@ -140,7 +145,8 @@ def _decode_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
 
 def _decode_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{where} = {value!r} must be a list")
+        count = "" if args[-1] is Ellipsis else f" of {len(args)}"
+        raise ValueError(f"{where} = {value!r} must be a list{count}")
     if len(args) == 2 and args[1] is Ellipsis:
         return tuple(_decode(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if len(value) != len(args):

@@ -172,6 +172,31 @@ def test_features_into_a_folder_and_on_the_screen(cli, models: dict[str, Path], 
     assert len(shown["features"]) == shown["shape"][0]
 
 
+def test_a_file_in_the_way_of_a_folder_is_named(cli, models: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    for option in ("--output", "--attention", "--picture"):
+        result = cli("predict", models["fill-mask"], "a[MASK]", option, tmp_path / "taken")
+        assert result.exit_code == 2
+        assert f"'{tmp_path / 'taken'}' cannot be made a folder: a file is in the way" in result.stderr
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_folders_of_features_are_made(cli, models: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("x.npy", "x.parquet"):
+        path = tmp_path / name.replace(".", "-") / "deep" / name
+        result = cli("predict", "features", "a text", "--model", models["fill-mask"], "--output", path)
+        assert result.exit_code == 0, result.output
+        assert path.is_file()
+
+
+def test_pictures_of_many_pieces_are_listed_in_order(cli, models: dict[str, Path], tmp_path: Path) -> None:
+    result = cli("predict", models["fill-mask"], "[MASK]" + "a" * 1300, "--top-k", 1, "--attention", tmp_path)
+    assert result.exit_code == 0, result.output
+    found = names_in(tmp_path)
+    assert len(found) > 9
+    assert [int(name.split(".")[0].rpartition("-")[2]) for name in found] == list(range(1, len(found) + 1))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -40,6 +40,11 @@ def test_white_space_in_an_answer_is_seen() -> None:
     assert result_lines(result).splitlines() == [" 50.00%  a", ' 25.00%  " "', ' 12.50%  "\\n"']
 
 
+def test_small_scores_keep_their_order() -> None:
+    result = [{"token_str": "ab", "score": 3e-7}, {"token_str": "cd", "score": 1e-9}]
+    assert result_lines(result).splitlines() == [" 3e-05%  ab", " 1e-07%  cd"]
+
+
 def test_evaluate(cli, trained: Path, texts: Path) -> None:
     report = json.loads(cli("evaluate", trained, "--data", texts, "--json").stdout)
     assert (report["model"], report["task"], report["examples"]) == (str(trained), "text-classification", 8)

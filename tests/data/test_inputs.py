@@ -41,7 +41,8 @@ def test_text_as_it_is() -> None:
 
 
 def test_stdin() -> None:
-    assert list(predict_inputs(["-"], "text", StringIO("a\n\nb\n"))) == [("a", "a"), ("b", "b")]
+    for lines in ("a\n\nb\n", "a\r\n\r\nb\r\n"):
+        assert list(predict_inputs(["-"], "text", StringIO(lines, newline=""))) == [("a", "a"), ("b", "b")]
 
 
 def write_image(path: Path, value: int = 0) -> str:
@@ -152,6 +153,6 @@ def test_json_lines_are_mappings(tmp_path: Path, role: str) -> None:
 
 
 def test_nothing_to_predict_on() -> None:
-    for arguments in ([], [""]):
-        with pytest.raises(DataError, match="nothing"):
-            list(predict_inputs(arguments, "text"))
+    for arguments, why in (([], r"in \[\]"), ([""], "the text is empty"), (["-"], "standard input has no lines")):
+        with pytest.raises(DataError, match=f"nothing to predict on.*{why}"):
+            list(predict_inputs(arguments, "text", StringIO("\n")))

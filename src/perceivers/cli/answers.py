@@ -27,7 +27,7 @@ class PredictRequest:
     Args:
         model: The model and its task.
         inputs: Files, folders, text, or "-" for the lines of stdin.
-        beside: What goes beside each input by name: text, or YAML of a list or mapping, e.g. `hide: word` for fill-mask.
+        beside: What goes beside each input by name, e.g. `hide: word`: text, or YAML of a list or mapping.
         top_k: How many candidates to print.
         picture: Folder for a picture of each input with its answer.
         output: Folder for all files that show the answers.
@@ -98,7 +98,7 @@ class _Written:
         self._names = Names()
         for folder in (request.picture, request.output, request.attention):
             if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
 
     def save(self, name: str, value: Any, result: Result) -> None:
         """Write what is wanted of the answer to the input called `name`."""
@@ -111,8 +111,21 @@ class _Written:
         if request.attention is not None:
             pictures = self.pipe.attention(value)
             for i, picture in enumerate(pictures, start=1):
-                number = f"-{i}" if len(pictures) > 1 else ""
+                # Numbers of one width, so that a listing has them in order.
+                number = f"-{i:0{len(str(len(pictures)))}}" if len(pictures) > 1 else ""
                 write_picture(request.attention / f"{base}{number}.attention.png", picture)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for what is written, unless it is there.
+
+    Raises:
+        ValueError: A file is in the way.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(f"'{folder}' cannot be made a folder: a file is in the way") from error
 
 
 class Names:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from perceivers.cli import show
-from perceivers.cli.answers import Names, Problems, named_inputs
+from perceivers.cli.answers import Names, Problems, make_folder, named_inputs
 from perceivers.cli.models import ModelRequest, open_model
 from perceivers.processing.files import whole_file
 from perceivers.tasks.pipeline import Pipeline
@@ -90,7 +90,7 @@ def _nowhere() -> Iterator[Add]:
 def _into_folder(folder: Path) -> Iterator[Add]:
     """Write a `.npy` file an input."""
     names = Names()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
 
     def add(name: str, features: np.ndarray) -> None:
         with whole_file(folder / f"{names.file_name(name)}.npy") as partial:
@@ -150,4 +150,6 @@ def _sink(output: Path | None) -> AbstractContextManager[Add]:
     kinds = {".npy": _into_array, ".parquet": _into_table, "": _into_folder}
     if output.suffix not in kinds:
         raise ValueError(f"output '{output}' must end in .npy or .parquet, or be a folder")
+    # Found out now rather than when all inputs are read.
+    make_folder(output.parent)
     return kinds[output.suffix](output)

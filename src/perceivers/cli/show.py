@@ -100,7 +100,10 @@ def result_lines(result: Sequence[Any]) -> str:
         if not isinstance(entry, Mapping):
             lines += [*([""] if lines else []), result_lines(entry)]
         elif isinstance(entry.get("score"), float):
-            lines.append(f"{entry['score']:7.2%}  {_shown(_first_text(entry))}")
+            score = entry["score"]
+            # What a percentage would round to nothing still has an order.
+            number = f"{score:7.2%}" if score >= 5e-5 else f"{100 * score:6.0e}%"
+            lines.append(f"{number}  {_shown(_first_text(entry))}")
         elif any(isinstance(value, str) for value in entry.values()):
             lines.append(_shown(_first_text(entry)))
         else:

@@ -50,7 +50,15 @@ def predict_inputs(
         count += 1
         yield item
     if not count:
-        raise DataError(f"nothing to predict on in {list(arguments)}")
+        raise DataError(_nothing(arguments))
+
+
+def _nothing(arguments: Sequence[str]) -> str:
+    if list(arguments) == ["-"]:
+        return "nothing to predict on: standard input has no lines but empty ones"
+    if arguments and not any(argument.strip() for argument in arguments):
+        return "nothing to predict on: the text is empty"
+    return f"nothing to predict on in {list(arguments)}"
 
 
 def _files(argument: str, role: str, stdin: Iterable[str]) -> Iterator[tuple[str, Any]]:
@@ -150,7 +158,7 @@ def _beside(path: Path, key: str, value: Any) -> Any:
 
 
 def _lines(stdin: Iterable[str]) -> Iterator[str]:
-    lines = (line.rstrip("\n") for line in stdin)
+    lines = (line.rstrip("\r\n") for line in stdin)
     return (line for line in lines if line.strip())
 
 

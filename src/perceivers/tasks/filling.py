@@ -78,7 +78,7 @@ def read_question(value: Any) -> Question:
 
 def _spans_of_word(text: str, hide: Any) -> tuple[Span, ...]:
     if not isinstance(hide, str) or not hide:
-        raise ValueError(f"hide ({hide!r}) must be a word or a piece of the text")
+        raise ValueError(f"hide ({hide!r}) must be a word or a piece of the text, at least one character")
     # A word is meant as a whole, "he" rather than part of "the", where it stands as one; not all scripts have spaces.
     before, after = (r"(?<!\w)" if re.match(r"\w", hide) else "", r"(?!\w)" if re.search(r"\w\Z", hide) else "")
     whole = [match.span() for match in re.finditer(before + re.escape(hide) + after, text)]

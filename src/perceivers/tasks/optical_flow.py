@@ -54,6 +54,8 @@ class OpticalFlowSettings:
         for name in ("tiles_per_batch", "chunk_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
+        if self.min_overlap < 0:
+            raise ValueError(f"min_overlap ({self.min_overlap}) must be at least 0")
 
 
 @TASKS.register("optical-flow")

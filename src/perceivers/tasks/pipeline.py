@@ -185,10 +185,12 @@ def pipeline(
     if model is None:
         raise ValueError("name a model: a folder of one that was trained or saved here, a repository, a checkpoint")
     loaded = open_source(model, numerics=numerics, revision=revision, token=token)
-    fitted = _task_of(loaded, task, str(model))
+    fitted, trained, origin = _task_of(loaded, task, str(model)), loaded.model, loaded.origin
     if settings:
-        fitted = type(fitted)(override(fitted.settings, settings), loaded.model.config)
-    return Pipeline(fitted, loaded.model.to(torch.device(device)), loaded.origin)
+        changed = override(fitted.settings, settings, f"{fitted.name} settings")
+        trained, done = fitted.adapt(trained, changed)
+        fitted, origin = type(fitted)(changed, trained.config), f"{origin}; {done}" if done else origin
+    return Pipeline(fitted, trained.to(torch.device(device)), origin)
 
 
 def _task_of(loaded: Loaded, task: str | None, model: str) -> Task[Any]:

@@ -42,6 +42,18 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), np.rot90(COLOUR, -1))
 
 
+def test_sixteen_bits_in_a_png_are_as_bright_as_eight(tmp_path: Path) -> None:
+    dim = COLOUR[..., :1] // 4 + 20
+    Image.fromarray(dim[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), dim)
+
+
+def test_addresses_of_the_web_are_not_fetched() -> None:
+    for address in ("https://example.com/cat.jpg", Path("https://example.com/cat.jpg")):
+        with pytest.raises(ValueError, match="does not exist: addresses of the web are not fetched"):
+            read_image(address)
+
+
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
     whole, cut, wrong = tmp_path / "whole.jpg", tmp_path / "cut.jpg", tmp_path / "wrong.png"
     Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(whole)

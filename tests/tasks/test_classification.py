@@ -187,3 +187,11 @@ def test_padding_does_not_change_an_answer() -> None:
     alone = task.predict(model, ["short"])[0]
     beside = task.predict(model, ["short", "something longer"])[0]
     assert [entry["score"] for entry in beside] == pytest.approx([entry["score"] for entry in alone], rel=1e-5)
+
+
+def test_pictures_of_strips_are_not_endless() -> None:
+    task, _ = ImageClassification.example()
+    result = [{"label": "a", "score": 1.0}]
+    bars = task.picture(np.zeros((1, 1), np.uint8), result).width - 160
+    for height, width, expected in ((1, 4000, 640), (4000, 1, 1), (300, 450, 240)):
+        assert task.picture(np.zeros((height, width), np.uint8), result).width - bars == expected

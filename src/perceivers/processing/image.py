@@ -1,5 +1,6 @@
 """Images from files, PIL or arrays to `uint8` arrays of the size that a model reads."""
 
+import re
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -29,7 +30,9 @@ def read_image(source: Any) -> np.ndarray:
             with Image.open(source) as image:
                 return _from_pil(image)
         except FileNotFoundError as error:
-            raise ValueError(f"image '{source}' does not exist") from error
+            web = re.match(r"https?:/", str(source))
+            hint = ": addresses of the web are not fetched; save the image first" if web else ""
+            raise ValueError(f"image '{source}' does not exist{hint}") from error
         except _UNREADABLE as error:
             raise ValueError(f"image '{source}' cannot be read: {error}") from error
     if isinstance(source, Image.Image):
@@ -153,8 +156,11 @@ def _cubic(distance: np.ndarray) -> np.ndarray:
 def _from_pil(image: Image.Image) -> np.ndarray:
     upright = ImageOps.exif_transpose(image)
     grey = upright.mode in ("1", "L", "I;16", "I", "F")
+    if upright.mode == "I;16" and image.format == "PNG":
+        # A PNG's 16 bits go from black to white, as 8 bits do.
+        return (np.asarray(upright, dtype=np.float64) / 257).round().astype(np.uint8)[..., None]
     if upright.mode in ("I;16", "I", "F"):
-        # Wider than 8 bits: Pillow's own conversion would clip, so spread the values it has.
+        # Wider than 8 bits, with a white that no file names: spread the values it has.
         values = np.asarray(upright, dtype=np.float64)
         span = values.max() - values.min()
         return ((values - values.min()) * (255 / span if span else 0)).round().astype(np.uint8)[..., None]

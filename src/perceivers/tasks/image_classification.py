@@ -9,8 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from perceivers.adapters.image import ImageInputConfig
-from perceivers.model import PerceiverConfig
+from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.nn.positions import LearnedPositionConfig
+from perceivers.pretrained.resize import resize_positions
 from perceivers.processing.heat_pictures import heat_on_image
 from perceivers.processing.image import fit_image, read_image
 from perceivers.tasks.augment import AugmentConfig, ImageAugmenter
@@ -21,6 +22,8 @@ from perceivers.tasks.drawing import beside, draw_bars
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+_PICTURE_HEIGHT, _PICTURE_WIDTH = 160, 640
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageClassificationSettings(ClassificationSettings):
@@ -30,8 +33,8 @@ class ImageClassificationSettings(ClassificationSettings):
         fit: How an image is brought to the model's size: cover and cut the middle, stretch, pad, or cut the
             middle square as the original or as the transformers library does; see `fit_image`.
         interpolation: Bicubic as in Pillow, or as in OpenCV, which the original used.
-        image_size: Height and width that images are brought to; `None` takes the model's own. Another size needs
-            Fourier positions, which any grid has; learned ones must be resized, see `resize_positions`.
+        image_size: Height and width that images are brought to; `None` takes the model's own. Fourier positions fit any
+            size. Learned ones must be resized, see `resize_positions`; a pipeline does so and says it.
         augment: Random changes while training.
     """
 
@@ -60,8 +63,8 @@ class ImageClassification(Classification[ImageClassificationSettings]):
         if not isinstance(config.inputs, ImageInputConfig):
             raise ValueError(f"image-classification needs a model with image inputs, not '{config.inputs.kind}'")
         self.image_size = settings.image_size or config.inputs.image_size
-        own, learned = config.inputs.image_size, isinstance(config.inputs.positioned.positions, LearnedPositionConfig)
-        if learned and self.image_size != own:
+        own = config.inputs.image_size
+        if self.image_size != own and _has_learned_positions(config):
             raise ValueError(
                 f"image_size {self.image_size} does not fit this model: its learned positions hold the grid of {own} "
                 f"images alone. Leave image_size out, or interpolate them with perceivers.pretrained.resize."
@@ -71,6 +74,16 @@ class ImageClassification(Classification[ImageClassificationSettings]):
         if settings.augment.randaugment_ops and self.channels not in (1, 3):
             raise ValueError(f"augment.randaugment_ops needs images of 1 or 3 channels, not {self.channels}")
         self.augmenter = ImageAugmenter(settings.augment, len(settings.labels))
+
+    @classmethod
+    def adapt(cls, model: PerceiverIO, settings: ImageClassificationSettings) -> tuple[PerceiverIO, str]:
+        """Interpolate learned positions for images of another size than the model was trained for."""
+        inputs, size = model.config.inputs, settings.image_size
+        own = inputs.image_size if isinstance(inputs, ImageInputConfig) else size
+        if size in (None, own) or not _has_learned_positions(model.config):
+            return model, ""
+        done = f"learned positions interpolated from {own} to {size}: its answers are not those of the trained model"
+        return resize_positions(model, size), done
 
     @classmethod
     def example(cls) -> "tuple[Self, Rows]":
@@ -108,6 +121,13 @@ class ImageClassification(Classification[ImageClassificationSettings]):
         """Draw the image beside its scores."""
         array = read_image(self.row_of(value)[self.input_role])
         image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).convert("RGB")
-        scale = 160 / image.height
+        # A strip is drawn less high, so that it does not become endlessly wide.
+        scale = min(_PICTURE_HEIGHT / image.height, _PICTURE_WIDTH / image.width)
         resample = Image.Resampling.NEAREST if scale > 4 else Image.Resampling.BICUBIC
-        return beside(image.resize((max(round(image.width * scale), 1), 160), resample), draw_bars(result))
+        size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
+        return beside(image.resize(size, resample), draw_bars(result))
+
+
+def _has_learned_positions(config: PerceiverConfig) -> bool:
+    inputs = config.inputs
+    return isinstance(inputs, ImageInputConfig) and isinstance(inputs.positioned.positions, LearnedPositionConfig)

@@ -208,6 +208,12 @@ def test_results_are_written_in_every_format(model: PerceiverIO, tmp_path: Path)
     assert summary["mean_motion"] == pytest.approx(np.linalg.norm(result.flow, axis=-1).mean(), abs=1e-4)
 
 
+def test_small_frames_are_enlarged_on_the_sheet() -> None:
+    for size, expected in (((1, 1), 2 * 192 + 12), ((2, 3), 2 * 192 + 12), ((30, 200), 2 * 200 + 12)):
+        result = FlowResult(np.ones((*size, 2), dtype=np.float32), (frame(*size), frame(*size)), 1)
+        assert result.sheet().width == expected
+
+
 def test_motion_that_kitti_cannot_hold_is_written_in_the_other_formats(tmp_path: Path) -> None:
     result = FlowResult(np.full((4, 6, 2), 600, dtype=np.float32), (frame(4, 6), frame(4, 6)), 1)
     files = {path.name for path in result.save_all(tmp_path, "far")}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 
 from perceivers.processing.files import write_picture, write_whole
 from perceivers.processing.flow import write_flow
@@ -18,6 +18,8 @@ Frame = UInt8[np.ndarray, "_ _ _"]
 
 # The largest motion that KITTI's format holds is less than this.
 _KITTI_LIMIT = 511.9
+# As wide as the longest caption of a sheet.
+_PANEL_WIDTH = 192
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,16 @@ class FlowResult:
         return _as_picture(fetched)
 
     def sheet(self) -> Image.Image:
-        """Draw the first frame, the motion, the arrows and the warped frame on one sheet."""
-        top = beside(captioned(_as_picture(self.frames[0]), "first frame"), captioned(self.picture(), "motion"))
-        bottom = beside(captioned(self.overlay(), "motion as arrows"), captioned(self.warped(), "second frame, warped"))
-        return below([top, bottom])
+        """Draw the first frame, the motion, the arrows and the warped frame on one sheet; small frames are enlarged."""
+        longest = float(np.linalg.norm(self.flow, axis=-1).max())
+        panels = {
+            "first frame": _as_picture(self.frames[0]),
+            f"motion, up to {longest:.3g} pixels": self.picture(),
+            "motion as arrows": self.overlay(),
+            "second frame, warped": self.warped(),
+        }
+        first, motion, arrows, warped = (captioned(_enlarged(panel), caption) for caption, panel in panels.items())
+        return below([beside(first, motion), beside(arrows, warped)])
 
     def summary(self) -> dict[str, Any]:
         """Return the size, the number of tiles and how far things move, in pixels."""
@@ -98,6 +106,11 @@ class FlowResult:
         files.append(folder / f"{name}.json")
         write_whole(files[-1], json.dumps(self.summary(), indent=2) + "\n")
         return files
+
+
+def _enlarged(picture: Image.Image) -> Image.Image:
+    """Return the picture with pixels so large that it has room for its caption."""
+    return ImageOps.scale(picture, max(-(-_PANEL_WIDTH // picture.width), 1), Image.Resampling.NEAREST)
 
 
 def _as_picture(frame: np.ndarray) -> Image.Image:

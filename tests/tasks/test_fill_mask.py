@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from perceivers.config import override
 from perceivers.model import PerceiverIO
@@ -255,6 +256,28 @@ def test_pieces_cover_the_text() -> None:
     assert piece["input_ids"].tolist() == [*task.tokenizer.encode("hide "), 3, 3]
     with pytest.raises(ValueError, match="the text is empty"):
         list(task.pieces(""))
+
+
+@pytest.mark.parametrize(
+    ("text", "start"), [("é" * 30, 20), ("a" * 400, 0), ("é" * 3000, 5000), ("b" * 3000, 2999), ("c" * 3000, 0)]
+)
+def test_the_picture_shows_what_was_hidden(text: str, start: int, monkeypatch) -> None:
+    drawn: list[str] = []
+
+    def draw(text: str) -> Image.Image:
+        drawn.append(text)
+        return Image.new("RGB", (1, 1))
+
+    monkeypatch.setattr("perceivers.tasks.fill_mask.draw_text", draw)
+    hidden = len(text.encode()[:start].decode())
+    filled = text[:hidden] + "X" + text[hidden + 1 :]
+    make().picture(
+        text[:hidden] + "[MASK]" + text[hidden + 1 :], [{"token_str": "X", "score": 1.0, "sequence": filled}]
+    )
+    assert "X" in drawn[0]
+    assert len(drawn[0]) <= 406
+    assert drawn[0].startswith("...") == (len(text) > 400 and hidden > 150)
+    assert drawn[0].strip(".") in filled
 
 
 def test_the_picture_shows_every_run() -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _IGNORE = -100
 _PREDICT_BATCH_SIZE = 8
+# Characters that a picture shows, and of them before what was hidden.
+_SHOWN, _SHOWN_BEFORE = 400, 150
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,12 +195,12 @@ class FillMask(Task[FillMaskSettings]):
         yield from text_pieces(ids, self.max_length, special_tokens=self.settings.special_tokens)
 
     def picture(self, value: Any, result: Result) -> Image.Image:
-        """Draw the filled text beside the candidates of the first hidden runs."""
+        """Draw the filled text, a long one from shortly before what was hidden, beside the first runs' candidates."""
         runs = result if isinstance(result[0], list) else [result]
         bars = [
             draw_bars([{"label": entry["token_str"], "score": entry["score"]} for entry in run]) for run in runs[:4]
         ]
-        return beside(draw_text(runs[0][0]["sequence"]), below(bars))
+        return beside(draw_text(_excerpt(runs[0][0]["sequence"], read_question(value).spans[0][0])), below(bars))
 
     def draw_weights(self, item: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Image.Image:
         """Colour the text's bytes."""
@@ -285,6 +287,14 @@ class TextWindows(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         start = self.starts[index]
         return {"input_ids": self.ids[start : start + self.length]}
+
+
+def _excerpt(text: str, start: int) -> str:
+    """Return what a picture has room for of a text, around its byte `start`."""
+    first = len(text.encode("utf-8")[:start].decode("utf-8", "replace"))
+    begin = max(min(first - _SHOWN_BEFORE, len(text) - _SHOWN), 0)
+    end = min(begin + _SHOWN, len(text))
+    return "..." * (begin > 0) + text[begin:end] + "..." * (end < len(text))
 
 
 def _positions(hidden: Tensor) -> tuple[Tensor, Tensor]:

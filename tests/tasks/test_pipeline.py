@@ -7,10 +7,13 @@ import torch
 from PIL import Image
 
 import perceivers
+from perceivers.config import override
 from perceivers.pretrained.load import seeded_model
 from perceivers.rollout import attention_rollout, input_attention
 from perceivers.tasks import TASKS
 from perceivers.tasks.pipeline import Pipeline
+from perceivers.zoo import ZOO
+from train_examples import TINY
 
 TASK_NAMES = ("fill-mask", "image-classification", "optical-flow", "text-classification", "video-autoencoding")
 
@@ -125,3 +128,34 @@ def test_a_task_alone_stands_for_its_released_model(task: str, monkeypatch: pyte
     with pytest.raises(ValueError, match="no network"):
         perceivers.pipeline(task)
     assert asked == [TASKS[task].released_model]
+
+
+def test_learned_positions_are_interpolated_and_it_is_said(tmp_path: Path) -> None:
+    config = override(
+        ZOO["image-learned"].config,
+        {
+            **TINY,
+            "inputs.image_size": [8, 8],
+            "inputs.num_channels": 8,
+            "inputs.positioned.positions.num_channels": 8,
+            "inputs.positioned.project_channels": 8,
+            "queries.num_channels": 16,
+            "outputs.num_classes": 2,
+        },
+    )
+    task = TASKS["image-classification"].fit(config, ("a", "b"), {})
+    Pipeline(task, seeded_model(task.config, 0)).save(tmp_path)
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    larger = perceivers.pipeline(model=tmp_path, settings={"image_size": [12, 16]})
+    assert larger.origin.endswith(
+        "learned positions interpolated from (8, 8) to (12, 16): its answers are not those of the trained model"
+    )
+    assert larger.encode(image).shape[1] == 4
+    by_hand = perceivers.resize_positions(perceivers.load(tmp_path), (12, 16))
+    assert torch.equal(
+        larger.model.get_parameter("inputs.positioned.positions.table"),
+        by_hand.get_parameter("inputs.positioned.positions.table"),
+    )
+    same = perceivers.pipeline(model=tmp_path, settings={"image_size": [8, 8]})
+    assert same.origin == f"{tmp_path} (folder)"
+    assert same(image) == perceivers.pipeline(model=tmp_path)(image)

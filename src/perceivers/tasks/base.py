@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
 from perceivers.config import from_json, to_json
+from perceivers.data.inputs import FOLDER_ROLES, predict_inputs
 from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.processing.files import write_picture, write_whole
 from perceivers.registry import Registry
@@ -96,6 +97,11 @@ class Task(ABC, Generic[SettingsT]):
         return cls(from_json(cls.Settings, settings, f"{cls.name} settings"), config)
 
     @classmethod
+    def adapt(cls, model: PerceiverIO, settings: SettingsT) -> tuple[PerceiverIO, str]:
+        """Return a trained model as changed settings need it, and what was done to it, in words; mostly nothing."""
+        return model, ""
+
+    @classmethod
     @abstractmethod
     def example(cls) -> "tuple[Self, Rows]":
         """Return a tiny task and a few rows of data for it; contract tests walk all tasks."""
@@ -137,14 +143,17 @@ class Task(ABC, Generic[SettingsT]):
         """Return the inputs in the arguments of one call, and whether they are several.
 
         Args:
-            given: One input, or a sequence of inputs; tasks that read several things at once override this.
+            given: One input, a sequence of inputs, or a folder of images or videos; tasks that read several things at
+                once override this.
 
         Raises:
-            ValueError: The number of arguments is another.
+            ValueError: The number of arguments is another, or the folder has nothing to read.
         """
         if len(given) != 1:
             raise ValueError(f"{self.name} takes one input or a list of inputs, not {len(given)} arguments")
         (value,) = given
+        if self.input_role in FOLDER_ROLES and isinstance(value, str | Path) and Path(value).is_dir():
+            return [file for _, file in predict_inputs([str(value)], self.input_role)], True
         several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
         return (value if several else [value]), several
 

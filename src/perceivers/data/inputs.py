@@ -14,6 +14,9 @@ from perceivers.data.tables import IMAGE_SUFFIXES, image_files, is_hidden, json_
 
 # Roles whose arguments belong together; those of others stand each for itself.
 JOINED_ROLES = ("frames",)
+# Roles that have folders of files, and how such a folder is searched.
+_FOLDERS = {"image": image_files, "video": video_files}
+FOLDER_ROLES = tuple(_FOLDERS)
 
 
 def predict_inputs(
@@ -160,6 +163,3 @@ def _beside(path: Path, key: str, value: Any) -> Any:
 def _lines(stdin: Iterable[str]) -> Iterator[str]:
     lines = (line.rstrip("\r\n") for line in stdin)
     return (line for line in lines if line.strip())
-
-
-_FOLDERS = {"image": image_files, "video": video_files}

@@ -1,6 +1,7 @@
 """What of a text is hidden and wanted back: a user's words to windows that a model reads, scores to fillings."""
 
 import math
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -91,9 +92,9 @@ def _spans_of_word(text: str, hide: Any) -> tuple[Span, ...]:
 def _checked_spans(text: str, spans: Any) -> tuple[Span, ...]:
     length = len(text.encode("utf-8"))
     try:
-        chosen = tuple(sorted((int(start), int(stop)) for start, stop in spans))
+        chosen = tuple(sorted((operator.index(start), operator.index(stop)) for start, stop in spans))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"spans ({spans!r}) must be pairs of byte offsets (start, stop)") from error
+        raise ValueError(f"spans ({spans!r}) must be pairs of byte offsets (start, stop), whole numbers") from error
     last = 0
     for start, stop in chosen:
         if not last <= start < stop <= length:

@@ -120,6 +120,8 @@ class OpticalFlow(Task[OpticalFlowSettings]):
         if isinstance(value, str | Path):
             return [pair for _, pair in predict_inputs([str(value)], self.input_role)], True
         if isinstance(value, np.ndarray) and value.ndim == 4:
+            if len(value) < 2:
+                raise ValueError(f"an array of {len(value)} frames has no motion; it must hold two or more")
             return (list(pairwise(value)), True) if len(value) != 2 else ([tuple(value)], False)
         if isinstance(value, Sequence) and all(isinstance(pair, Sequence) and len(pair) == 2 for pair in value):
             return value, True

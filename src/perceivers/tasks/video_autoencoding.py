@@ -172,8 +172,9 @@ class VideoAutoencoding(Task[VideoAutoencodingSettings]):
         if isinstance(value["video"], str | Path):
             return open_clip(value["video"], self.form, start=start)
         rate = float(value.get("frame_rate", self.settings.frame_rate))
-        video = np.asarray(value["video"])[round(start * rate) :]
-        audio, sample_rate = value.get("audio"), value.get("sample_rate")
+        video, audio, sample_rate = np.asarray(value["video"]), value.get("audio"), value.get("sample_rate")
+        if start:
+            video = video[round(start * rate) :]
         if audio is not None and start:
             audio = np.asarray(audio)[..., round(start * (sample_rate or 1)) :]
         return clip_from_arrays(video, rate, audio, sample_rate, self.form)

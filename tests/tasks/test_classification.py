@@ -195,3 +195,13 @@ def test_pictures_of_strips_are_not_endless() -> None:
     bars = task.picture(np.zeros((1, 1), np.uint8), result).width - 160
     for height, width, expected in ((1, 4000, 640), (4000, 1, 1), (300, 450, 240)):
         assert task.picture(np.zeros((height, width), np.uint8), result).width - bars == expected
+
+
+def test_a_folder_is_all_images_in_it(tmp_path: Path) -> None:
+    task, _ = ImageClassification.example()
+    with pytest.raises(ValueError, match="the folder has no images"):
+        task.gather([tmp_path])
+    for name in ("b.png", "a.jpg"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    assert task.gather([tmp_path]) == ([str(tmp_path / "a.jpg"), str(tmp_path / "b.png")], True)
+    assert task.gather([str(tmp_path / "a.jpg")]) == ([str(tmp_path / "a.jpg")], False)

@@ -65,6 +65,7 @@ def test_spans_are_bytes() -> None:
         ({"text": "abc", "spans": [[1, 1]]}, r"span \(1, 1\) must be"),
         ({"text": "abc", "spans": []}, "spans is empty"),
         ({"text": "abc", "spans": [1, 2]}, "must be pairs of byte offsets"),
+        ({"text": "abc", "spans": [[0.5, 2.0]]}, r"must be pairs of byte offsets \(start, stop\), whole numbers"),
     ],
 )
 def test_what_is_no_question_is_refused(value: Any, message: str) -> None:

@@ -113,6 +113,7 @@ def test_what_one_call_takes(model: PerceiverIO, tmp_path: Path) -> None:
     ("given", "message"),
     [
         ((1, 2, 3), "takes two frames, or one sequence of them, not 3 arguments"),
+        ((np.zeros((1, 4, 4, 3), np.uint8),), "an array of 1 frames has no motion; it must hold two or more"),
         ((7,), "takes two frames, a list of pairs"),
         (([frame(3, 3)],), "takes two frames, a list of pairs"),
         ((frame(12, 16), frame(12, 17)), r"differ in size: \(12, 16\) and \(12, 17\)"),

@@ -248,6 +248,7 @@ def test_examples_are_whole_windows() -> None:
         ({"video": np.zeros((2, 8, 12, 3), np.uint8), "speed": 2}, "a clip must be"),
         (np.zeros((2, 8, 12)), "must be"),
         ("absent.mp4", "'absent.mp4' does not exist"),
+        ({"video": None}, r"video of shape \(\) must be"),
     ],
 )
 def test_what_is_no_clip_is_refused(model: PerceiverIO, value: Any, message: str) -> None:

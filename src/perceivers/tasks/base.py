@@ -154,8 +154,9 @@ class Task(ABC, Generic[SettingsT]):
         (value,) = given
         if self.input_role in FOLDER_ROLES and isinstance(value, str | Path) and Path(value).is_dir():
             return [file for _, file in predict_inputs([str(value)], self.input_role)], True
-        several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-        return (value if several else [value]), several
+        if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+            return value, True
+        return [value], False
 
     def input_of(self, row: Mapping[str, Any]) -> Any:
         """Return what prediction would be given of a row of data."""

@@ -30,8 +30,9 @@ class PredictRequest:
         beside: What goes beside each input by name, e.g. `hide: word`: text, or YAML of a list or mapping.
         top_k: How many candidates to print.
         picture: Folder for a picture of each input with its answer.
-        output: Folder for all files that show the answers.
+        output: Folder for all files that show the answers; features also go into a `.npy` or `.parquet` file.
         attention: Folder for pictures of where the answers come from.
+        pool: Take the mean of features over latents and pieces: (D,) instead of (P, N, D).
         batch_size: Inputs a batch; `None` leaves it to the task.
         as_json: Print JSON lines.
     """
@@ -43,6 +44,7 @@ class PredictRequest:
     picture: Path | None
     output: Path | None
     attention: Path | None
+    pool: bool
     batch_size: int | None
     as_json: bool
 
@@ -66,8 +68,10 @@ def predict_model(request: PredictRequest) -> int:
         How many could not.
 
     Raises:
-        ValueError: The model cannot be loaded, or was trained for another task.
+        ValueError: The model cannot be loaded, or was trained for another task, or features were asked for.
     """
+    if request.pool:
+        raise ValueError("--pool is for features: perceivers predict features INPUT... --model MODEL")
     pipe = open_model(request.model)
     show.err().print(f"model   {pipe.origin}", markup=False)
     problems = Problems()
@@ -79,7 +83,7 @@ def predict_model(request: PredictRequest) -> int:
             if request.as_json:
                 show.json_line({"input": name, "result": summary})
             else:
-                show.answer(name, summary)
+                show.answer(name, show.result_lines(summary).splitlines())
             written.save(name, value, result)
     return len(problems.names)
 

@@ -1,15 +1,14 @@
 """The work of `perceivers predict features`: the latents of any model, written as arrays or as a table."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from perceivers.cli import show
-from perceivers.cli.answers import Names, Problems, make_folder, named_inputs
-from perceivers.cli.models import ModelRequest, open_model
+from perceivers.cli.answers import Names, PredictRequest, Problems, make_folder, named_inputs
+from perceivers.cli.models import open_model
 from perceivers.processing.files import whole_file
 from perceivers.tasks.pipeline import Pipeline
 
@@ -17,30 +16,7 @@ from perceivers.tasks.pipeline import Pipeline
 Add = Callable[[str, np.ndarray], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class FeaturesRequest:
-    """What `perceivers predict features` was asked.
-
-    Args:
-        model: The model.
-        inputs: Files, folders, text, or "-" for the lines of stdin.
-        beside: What goes beside each input by name: text, or YAML of a list or mapping.
-        output: A `.npy` or `.parquet` file for all inputs, or a folder for a `.npy` file each; `None` writes none.
-        pool: Take the mean over latents and pieces: (D,) instead of (P, N, D).
-        batch_size: Pieces a batch; `None` leaves it to the task.
-        as_json: Print JSON lines with the features.
-    """
-
-    model: ModelRequest
-    inputs: tuple[str, ...]
-    beside: Mapping[str, str]
-    output: Path | None
-    pool: bool
-    batch_size: int | None
-    as_json: bool
-
-
-def write_features(request: FeaturesRequest) -> int:
+def write_features(request: PredictRequest) -> int:
     """Encode all inputs that can be read.
 
     Returns:
@@ -49,10 +25,12 @@ def write_features(request: FeaturesRequest) -> int:
     Raises:
         ValueError: The model cannot be loaded, or inputs of different sizes are to go into one array.
     """
+    refused = [name for name in ("picture", "attention") if getattr(request, name) is not None]
+    if refused:
+        raise ValueError(f"features have no {' and no '.join(f'--{name}' for name in refused)}")
     pipe = open_model(request.model)
     show.err().print(f"model   {pipe.origin}", markup=False)
     problems = Problems()
-    rows: list[list[str]] = []
     with _sink(request.output) as add:
         for name, features in _encoded(pipe, request, problems):
             add(name, features)
@@ -62,15 +40,13 @@ def write_features(request: FeaturesRequest) -> int:
                 show.json_line({"input": name, "shape": list(features.shape), **values})
             else:
                 size = " x ".join(map(str, features.shape))
-                rows.append([name, size, f"{features.mean():.4f}", f"{features.std():.4f}"])
-    if rows:
-        show.table(["input", "shape", "mean", "deviation"], rows, right=["mean", "deviation"])
+                show.answer(name, [f"{size}, mean {features.mean():.4f}, deviation {features.std():.4f}"])
     if request.output is not None and not request.as_json:
         show.out().print(f"wrote   {request.output}", markup=False)
     return len(problems.names)
 
 
-def _encoded(pipe: Pipeline, request: FeaturesRequest, problems: Problems) -> Iterator[tuple[str, np.ndarray]]:
+def _encoded(pipe: Pipeline, request: PredictRequest, problems: Problems) -> Iterator[tuple[str, np.ndarray]]:
     """Yield name and features of each input that can be read."""
     for name, value in named_inputs(request.inputs, request.beside, pipe.task.input_role, problems):
         try:

@@ -33,51 +33,55 @@ EXAMPLES = examples(
 )
 
 
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT...", help="Files, folders, or text; - reads stdin, one input a line.", show_default=False
+    ),
+]
+TopK = Annotated[int, typer.Option(min=1, help="How many candidates to print.")]
+Beside = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        metavar="NAME=VALUE",
+        help="What goes beside each input, e.g. hide=word or spans=[[4,7]] (bytes) for fill-mask.",
+    ),
+]
+Picture = Annotated[Path | None, typer.Option(metavar="DIR", help="Draw each input with its answer, as PNG.")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR|FILE", help="Write all files of each answer; features also into one .npy or .parquet file."
+    ),
+]
+Attention = Annotated[Path | None, typer.Option(metavar="DIR", help="Draw where in each input its answer comes from.")]
+Pool = Annotated[bool, typer.Option("--pool", help="Features: the mean over latents and pieces, one vector an input.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON line an input, as they come.")]
+
+
 def predict(
     model: Model,
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="INPUT...", help="Files, folders, or text; - reads stdin, one input a line.", show_default=False
-        ),
-    ],
+    inputs: Inputs,
     other_model: OtherModel = None,
     task: TaskName = None,
-    top_k: Annotated[int, typer.Option(min=1, help="How many candidates to print.")] = 5,
-    with_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--with",
-            metavar="NAME=VALUE",
-            help="What goes beside each input, e.g. hide=word or spans=[[4,7]] (bytes) for fill-mask.",
-        ),
-    ] = None,
-    picture: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Draw each input with its answer, as PNG.")
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR|FILE", help="Write all files of each answer; features also into one .npy or .parquet file."
-        ),
-    ] = None,
-    attention: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Draw where in each input its answer comes from.")
-    ] = None,
-    pool: Annotated[
-        bool, typer.Option("--pool", help="Features: the mean over latents and pieces, one vector an input.")
-    ] = False,
+    top_k: TopK = 5,
+    with_: Beside = None,
+    picture: Picture = None,
+    output: Output = None,
+    attention: Attention = None,
+    pool: Pool = False,
     set_: Settings = None,
     numerics: Numerics = None,
     revision: Revision = None,
     batch_size: BatchSize = None,
     device: Device = "cpu",
     plugin: Plugins = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line an input, as they come.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Answer inputs with a trained model, or write their features."""
     from perceivers.cli.answers import PredictRequest, predict_model
-    from perceivers.cli.features import FeaturesRequest, write_features
+    from perceivers.cli.features import write_features
     from perceivers.cli.models import ModelRequest
     from perceivers.cli.plugins import import_plugins
 
@@ -94,37 +98,20 @@ def predict(
         revision=revision,
         device=device,
     )
-    beside = pairs(with_, "--with")
-    if features:
-        refused = [name for name, value in (("--picture", picture), ("--attention", attention)) if value is not None]
-        if refused:
-            raise ValueError(f"features have no {' and no '.join(refused)}")
-        unreadable = write_features(
-            FeaturesRequest(
-                model=which,
-                inputs=tuple(inputs),
-                beside=beside,
-                output=output,
-                pool=pool,
-                batch_size=batch_size,
-                as_json=as_json,
-            )
+    answer = write_features if features else predict_model
+    unreadable = answer(
+        PredictRequest(
+            model=which,
+            inputs=tuple(inputs),
+            beside=pairs(with_, "--with"),
+            top_k=top_k,
+            picture=picture,
+            output=output,
+            attention=attention,
+            pool=pool,
+            batch_size=batch_size,
+            as_json=as_json,
         )
-    elif pool:
-        raise ValueError("--pool is for features: perceivers predict features INPUT... --model MODEL")
-    else:
-        unreadable = predict_model(
-            PredictRequest(
-                model=which,
-                inputs=tuple(inputs),
-                beside=beside,
-                top_k=top_k,
-                picture=picture,
-                output=output,
-                attention=attention,
-                batch_size=batch_size,
-                as_json=as_json,
-            )
-        )
+    )
     if unreadable:
         raise typer.Exit(1)

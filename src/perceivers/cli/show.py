@@ -83,10 +83,10 @@ def score_table(metrics: Mapping[str, float], score: str) -> None:
     )
 
 
-def answer(name: str, result: Sequence[Any]) -> None:
-    """Print the answers to the input called `name` on stdout, at once: below its name, which may be long."""
-    lines = "\n".join(f"  {line}" for line in result_lines(result).splitlines())
-    out().print(Text.assemble((name, "bold"), "\n", lines))
+def answer(name: str, lines: Sequence[str]) -> None:
+    """Print lines on what was found for the input called `name` on stdout, at once, below its name: it may be long."""
+    below = "\n".join(f"  {line}" for line in lines)
+    out().print(Text.assemble((name, "bold"), "\n", below))
 
 
 def result_lines(result: Sequence[Any]) -> str:

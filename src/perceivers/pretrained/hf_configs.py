@@ -219,8 +219,8 @@ def _fourier(original: bool, num_bands: int, *resolution: int) -> FourierPositio
     return FourierPositionConfig(num_bands=num_bands, max_resolution=resolution, precision=precision)
 
 
-# Not in the port's config: images of this size are what its position frequencies are laid out for.
-_IMAGE_SIZE = (224, 224)
+# Not in the port's config: the images that its position frequencies are laid out for, and its blocks of video.
+_IMAGE_SIZE, _BLOCK = (224, 224), 4
 
 
 def _pixels(hf: Any, original: bool) -> PerceiverConfig:
@@ -258,9 +258,6 @@ def _flow(hf: Any, original: bool) -> PerceiverConfig:
         decoder=_decoder(hf, original, query_residual=False),
         outputs=FlowOutputConfig(scale=20 / 100 if original else 1 / 100),
     )
-
-
-_BLOCK = 4  # side of the port's blocks of video in pixels
 
 
 def _multimodal(hf: Any, original: bool) -> PerceiverConfig:

@@ -14,9 +14,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from perceivers.adapters import Batch, InputConfig, OutputConfig, Queries, QueryConfig, Tokens
+from perceivers.adapters.base import Ask
 from perceivers.config import Variant
+from perceivers.nn.absorption import Layer
 from perceivers.nn.attention import Activation, CrossAttention, EmptyRows, LayerConfig, SelfAttention
 from perceivers.nn.init import plain_linear, truncated_normal_
+from perceivers.nn.linear import Linear
+from perceivers.nn.rows import Rows, Segment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +109,7 @@ class Encoder(nn.Module):
 
     def read(self, tokens: Tokens) -> Float[Tensor, "B N D"]:
         """Return the learned latents after they have read `tokens` once."""
-        latents = repeat(self.latents, "n d -> b n d", b=len(tokens.values))
+        latents = repeat(self.latents, "n d -> b n d", b=tokens.batch_size)
         return self._read_again(latents, tokens, 0)
 
     def process(self, latents: Float[Tensor, "B N D"], tokens: Tokens) -> Float[Tensor, "B N D"]:
@@ -119,7 +123,7 @@ class Encoder(nn.Module):
     def _read_again(self, latents: Tensor, tokens: Tokens, index: int) -> Tensor:
         cross_attention = self.cross_attends[min(index, len(self.cross_attends) - 1)]
         keep_mask = None if tokens.keep_mask is None else tokens.keep_mask[:, None, :]
-        return cross_attention(latents, tokens.values, keep_mask)
+        return cross_attention(latents, tokens.array, keep_mask)
 
     def _cross_attention(self, input_channels: int) -> CrossAttention:
         config = self.config
@@ -146,6 +150,10 @@ class Decoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O E"]:
         """Return one row a query, each computed apart from the others."""
+
+    def asker(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Ask | None:
+        """Return a way of answering very many queries under the outputs' last layer, where there is one."""
+        return None
 
     @abstractmethod
     def weights(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O N"]:
@@ -220,6 +228,19 @@ class CrossAttentionDecoder(Decoder):
         """Let the queries read the latents."""
         return self.final(self.cross_attend(queries.values, latents, _rows_kept(queries)))
 
+    def asker(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Ask | None:
+        """Return answers in pieces, all layers after the attention folded, when the queries allow it."""
+        if queries.keep_mask is not None or not self.cross_attend.can_answer(queries.array, latents.shape[1]):
+            return None
+        answers = [self.cross_attend.answers(one) for one in latents]
+        final = Layer(self.final.dense_weight(), self.final.bias) if isinstance(self.final, Linear) else None
+
+        def ask(segment: Segment, last: Layer) -> Tensor:
+            layer = last if final is None else last.after(final)
+            return torch.cat([answer(segment.element(i), layer) for i, answer in enumerate(answers)])
+
+        return ask
+
     def weights(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O N"]:
         """Return the attention, mean over heads."""
         layer = self.cross_attend
@@ -251,12 +272,12 @@ class AverageDecoder(Decoder):
 
     def forward(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O E"]:
         """Return the mean latent once a query."""
-        return repeat(latents.mean(dim=1), "b d -> b o d", o=queries.values.shape[1])
+        return repeat(latents.mean(dim=1), "b d -> b o d", o=queries.array.shape[1])
 
     def weights(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O N"]:
         """Return an equal share for each latent."""
         batch_size, num_latents, _ = latents.shape
-        return latents.new_full((batch_size, queries.values.shape[1], num_latents), 1 / num_latents)
+        return latents.new_full((batch_size, queries.array.shape[1], num_latents), 1 / num_latents)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,19 +344,33 @@ class PerceiverIO(nn.Module):
             latents: From `encode`.
             where: Which outputs: row-major indices, (K,) for all rows of the batch or (B, K) row by
                 row; `None` asks for all and gives them the form of the modality.
-            chunk_size: Ask for at most so many outputs at a time, which bounds the memory.
+            chunk_size: Ask for at most so many outputs at a time, which bounds the memory. Where the decoder answers
+                piece by piece anyway (all outputs, one head) its own pieces are smaller still.
 
         Raises:
             ValueError: `where` names an output that does not exist, or `chunk_size` is not positive.
         """
-        if chunk_size is None:
-            outputs = self._ask(latents, where)
-        elif chunk_size < 1:
+        if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size ({chunk_size}) must be at least 1")
-        else:
-            pieces = self.queries.split(latents.tokens, where, chunk_size)
-            outputs = self.outputs.join([self._ask(latents, piece) for piece in pieces])
+        outputs = self._ask_for_all(latents) if where is None else None
+        if outputs is None:
+            outputs = (
+                self._ask(latents, where) if chunk_size is None else self._ask_in_chunks(latents, where, chunk_size)
+            )
         return self.outputs.arrange(outputs, self.queries.output_grid(latents.tokens)) if where is None else outputs
+
+    def _ask_for_all(self, latents: Latents) -> Any:
+        """Return all outputs in the way for very many, or `None` where there is none."""
+        queries = self.queries(latents.tokens)
+        ask = self.decoder.asker(queries, latents.values)
+        if ask is None:
+            return None
+        assert isinstance(queries.array, Rows)
+        return self.outputs.answer(ask, queries.array.segments, queries)
+
+    def _ask_in_chunks(self, latents: Latents, where: Any, chunk_size: int) -> Any:
+        pieces = self.queries.split(latents.tokens, where, chunk_size)
+        return self.outputs.join([self._ask(latents, piece) for piece in pieces])
 
     def _ask(self, latents: Latents, where: Any) -> Any:
         queries = self.queries(latents.tokens, where)  # (B, O, F)

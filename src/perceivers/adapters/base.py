@@ -5,7 +5,7 @@ Each part is a frozen config (a `Variant`, so that it registers itself by being 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -15,9 +15,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from perceivers.config import Variant
+from perceivers.nn.absorption import Layer
 from perceivers.nn.init import plain_linear
+from perceivers.nn.rows import Block, Rows, Segment
 
 Batch = Mapping[str, Any]
+# How a decoder answers all queries of a segment, its answers already under the last layer: (B, O, E).
+Ask = Callable[[Segment, Layer], Float[Tensor, "B O E"]]
 # The grid of one modality's outputs, e.g. (height, width), or the grid of each of several modalities.
 Grid = tuple[int, ...] | Mapping[str, tuple[int, ...]]
 
@@ -27,18 +31,38 @@ class Tokens:
     """What an input side makes of a batch.
 
     Args:
-        values: What the encoder reads: content and positions, (B, M, C).
+        array: What the encoder reads: content and positions, (B, M, C), or `Rows` that stand for such an array.
         keep_mask: (B, M), `True` = attend; `None` keeps everything.
-        content: The features without positions, (B, M, E).
+        features: The content without positions, (B, M, E), or what stands for it.
         grid_shape: The grid that the M elements form, e.g. (height, width).
         grids: The grid of each modality, in their order, when the elements of several are joined.
     """
 
-    values: Float[Tensor, "B M C"]
+    array: Float[Tensor, "B M C"] | Rows
     keep_mask: Bool[Tensor, "B M"] | None
-    content: Float[Tensor, "B M E"]
+    features: Float[Tensor, "B M E"] | Block | Rows
     grid_shape: tuple[int, ...]
     grids: Mapping[str, tuple[int, ...]] | None = None
+
+    @property
+    def values(self) -> Float[Tensor, "B M C"]:
+        """What the encoder reads, as an array."""
+        return self.array.dense() if isinstance(self.array, Rows) else self.array
+
+    @property
+    def content(self) -> Float[Tensor, "B M E"]:
+        """The features without positions, as an array."""
+        return self.features if isinstance(self.features, Tensor) else self.features.dense()
+
+    @property
+    def batch_size(self) -> int:
+        """B."""
+        return self.array.shape[0]
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the number format and on the device of the values, which need not be made for that."""
+        return self.array.like if isinstance(self.array, Rows) else self.array
 
 
 @dataclass(frozen=True)
@@ -46,14 +70,20 @@ class Queries:
     """What to ask of the latents.
 
     Args:
-        values: One row a wanted output, (B, O, F).
+        array: One row a wanted output, (B, O, F), or `Rows` that stand for such an array; with several modalities one
+            segment each.
         keep_mask: (B, O), `False` rows read nothing; `None` keeps everything.
         counts: How many rows ask for each modality, in their order, when there are several.
     """
 
-    values: Float[Tensor, "B O F"]
+    array: Float[Tensor, "B O F"] | Rows
     keep_mask: Bool[Tensor, "B O"] | None = None
     counts: Mapping[str, int] | None = None
+
+    @property
+    def values(self) -> Float[Tensor, "B O F"]:
+        """The rows, as an array."""
+        return self.array.dense() if isinstance(self.array, Rows) else self.array
 
 
 class InputAdapter(nn.Module, ABC):
@@ -112,7 +142,7 @@ class QueryAdapter(nn.Module, ABC):
         """Yield `where`, or all outputs, in pieces of at most `chunk_size`."""
         if where is None:
             count = grid_size(self.output_grid(tokens))
-            where = torch.arange(count, device=tokens.values.device)
+            where = torch.arange(count, device=tokens.like.device)
         yield from where.split(chunk_size, dim=-1)
 
 
@@ -142,6 +172,21 @@ class OutputAdapter(nn.Module, ABC):
     def forward(self, decoded: Float[Tensor, "B O F"], queries: Queries) -> Any:
         """Turn decoded rows into outputs; `queries` is what they answer."""
 
+    def last_layer(self) -> Layer | None:
+        """Return the linear layer that all of `forward` is, or `None` when it is something else."""
+        return None
+
+    def answer(self, ask: Ask, segments: Sequence[Segment], queries: Queries) -> Any:
+        """Ask for all outputs by a decoder that applies the last layer itself; `None` when that cannot be done.
+
+        Args:
+            ask: Takes one segment of queries and the last layer to answers.
+            segments: The queries.
+            queries: What the segments are of.
+        """
+        last = self.last_layer()
+        return None if last is None else torch.cat([ask(segment, last) for segment in segments], dim=1)
+
     def join(self, pieces: list[Any]) -> Any:
         """Put together outputs that were asked for in pieces."""
         return torch.cat(pieces, dim=1)
@@ -167,6 +212,10 @@ class LinearOutput(OutputAdapter):
     def forward(self, decoded: Float[Tensor, "B O F"], queries: Queries) -> Float[Tensor, "B O E"]:
         """Return one output a row."""
         return self.linear(decoded)
+
+    def last_layer(self) -> Layer:
+        """Return the layer."""
+        return Layer(self.linear.dense_weight(), self.linear.bias)
 
 
 @dataclass(frozen=True, kw_only=True)

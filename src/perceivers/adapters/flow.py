@@ -24,6 +24,7 @@ from perceivers.adapters.base import (
     check_statistics,
     take_rows,
 )
+from perceivers.nn.absorption import Layer
 from perceivers.nn.init import plain_linear
 from perceivers.nn.positions import FourierPositionConfig, Positioned, PositionedConfig
 
@@ -141,9 +142,9 @@ class TokenQueries(QueryAdapter):
 
     def forward(self, tokens: Tokens, where: Any = None) -> Queries:
         """Return one query for each token, or for those in `where`."""
-        batch_size = len(tokens.values)
+        batch_size = tokens.batch_size
         if where is None:
-            return Queries(tokens.values, tokens.keep_mask)
+            return Queries(tokens.array, tokens.keep_mask)
         keep_mask = tokens.keep_mask
         if keep_mask is not None:
             keep_mask = torch.take_along_dim(keep_mask, where.expand(batch_size, -1), dim=1)
@@ -187,6 +188,11 @@ class FlowOutput(LinearOutput):
     def forward(self, decoded: Float[Tensor, "B O F"], queries: Queries) -> Float[Tensor, "B O 2"]:
         """Return the motion of each pixel."""
         return super().forward(decoded, queries) * self.scale
+
+    def last_layer(self) -> Layer:
+        """Return the layer, scaled."""
+        layer = super().last_layer()
+        return Layer(layer.weight * self.scale, layer.bias * self.scale)
 
     def arrange(self, outputs: Any, grid: Grid) -> Any:
         """Return (B, H, W, 2)."""

@@ -117,7 +117,7 @@ class LearnedQueries(QueryAdapter):
 
     def forward(self, tokens: Tokens, where: Any = None) -> Queries:
         """Return all queries, or those in `where`."""
-        batch_size = len(tokens.values)
+        batch_size = tokens.batch_size
         if where is None:
             return Queries(self.table.expand(batch_size, -1, -1))
         return Queries(take_rows(self.table, where, batch_size))
@@ -148,9 +148,9 @@ class NoQueries(QueryAdapter):
 
     def forward(self, tokens: Tokens, where: Any = None) -> Queries:
         """Return one empty query, or one for each entry of `where`."""
-        empty = tokens.values.new_empty(1, 0)
+        empty = tokens.like.new_empty(1, 0)
         where = torch.zeros(1, dtype=torch.long, device=empty.device) if where is None else where
-        return Queries(take_rows(empty, where, len(tokens.values)))
+        return Queries(take_rows(empty, where, tokens.batch_size))
 
     def output_grid(self, tokens: Tokens) -> tuple[int, ...]:
         """Return 1."""

@@ -4,7 +4,7 @@ As in the original's multimodal auto-encoder (section 4.3): tokens of all modali
 vectors to a common width and put one after the other; a modality can be hidden behind a learned mask token.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from perceivers.adapters.audio import AudioInputConfig, AudioOutputConfig
 from perceivers.adapters.base import (
+    Ask,
     Batch,
     Grid,
     InputAdapter,
@@ -31,6 +32,7 @@ from perceivers.adapters.label import LabelInputConfig, LabelOutputConfig, Learn
 from perceivers.adapters.video import VideoInputConfig
 from perceivers.nn.init import truncated_normal_
 from perceivers.nn.positions import FourierPositionConfig
+from perceivers.nn.rows import Constant, Content, Rows, Segment, as_rows, behind, joined
 
 _INIT_SCALE = 0.02
 
@@ -108,19 +110,19 @@ class MultimodalInput(InputAdapter):
         known = next((tokens for tokens in read.values() if tokens is not None), None)
         if known is None:
             raise ValueError(f"the batch has none of the modalities {list(self.inputs)}; it has {sorted(batch)}")
-        values: list[Tensor] = []
+        arrays: list[Rows] = []
         keeps: list[Tensor] = []
         grids: dict[str, tuple[int, ...]] = {}
         for name, part in self.parts():
             tokens = read[name]
-            joined = self._masked(name, part, known) if tokens is None else self._padded(name, tokens)
+            padded = self._masked(name, part, known) if tokens is None else self._padded(name, tokens)
             keep = None if tokens is None else tokens.keep_mask
-            keeps.append(joined.new_ones(joined.shape[:2], dtype=torch.bool) if keep is None else keep)
-            values.append(joined)
+            keeps.append(known.like.new_ones(padded.shape[:2], dtype=torch.bool) if keep is None else keep)
+            arrays.append(padded)
             grid_shape = part.grid_shape if tokens is None else tokens.grid_shape
             assert grid_shape is not None
             grids[name] = grid_shape
-        everything = torch.cat(values, dim=1)
+        everything = joined(arrays)
         some_left_out = any(tokens is not None and tokens.keep_mask is not None for tokens in read.values())
         keep_mask = torch.cat(keeps, dim=1) if some_left_out else None
         return Tokens(everything, keep_mask, everything, (everything.shape[1],), grids)
@@ -132,21 +134,26 @@ class MultimodalInput(InputAdapter):
             batch.update(part.example_batch(batch_size))
         return batch
 
-    def _padded(self, name: str, tokens: Tokens) -> Float[Tensor, "B M C"]:
-        padding = self.padding[name].expand(*tokens.values.shape[:2], -1)
-        values = torch.cat([tokens.values, padding], dim=-1)
+    def _padded(self, name: str, tokens: Tokens) -> Rows:
         probability = self.mask_probabilities.get(name, 0.0)
         if probability == 1:
-            return self.mask_token[name].expand_as(values)
+            return self._hidden(name, tokens.batch_size, tokens.grid_shape)
+        padded = behind(tokens.array, tokens.grid_shape, self.padding[name])
         if not self.training or not probability:
-            return values
+            return padded
+        values = padded.dense()
         hidden = torch.rand(values.shape[:2], device=values.device) < probability
-        return torch.where(hidden[..., None], self.mask_token[name], values)
+        return as_rows(
+            len(values), tokens.grid_shape, [Content(torch.where(hidden[..., None], self.mask_token[name], values))]
+        )
 
-    def _masked(self, name: str, part: InputAdapter, known: Tokens) -> Float[Tensor, "B M C"]:
+    def _masked(self, name: str, part: InputAdapter, known: Tokens) -> Rows:
         if part.grid_shape is None:
             raise ValueError(f"the batch has no '{name}', and its input side does not say how many tokens it makes")
-        return self.mask_token[name].expand(len(known.values), grid_size(part.grid_shape), -1)
+        return self._hidden(name, known.batch_size, part.grid_shape)
+
+    def _hidden(self, name: str, batch_size: int, grid_shape: tuple[int, ...]) -> Rows:
+        return as_rows(batch_size, grid_shape, [Constant(self.mask_token[name])])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,22 +209,22 @@ class MultimodalQueries(QueryAdapter):
         """
         if where is not None:
             self._check(where)
-        values: list[Tensor] = []
+        arrays: list[Rows] = []
         keeps: list[Tensor | None] = []
         counts: dict[str, int] = {}
         for name, part in self.parts():
             if where is not None and name not in where:
                 continue
             queries = part(tokens, None if where is None else where[name])
-            padding = self.padding[name].expand(*queries.values.shape[:2], -1)
-            values.append(torch.cat([queries.values, padding], dim=-1))
+            count = queries.array.shape[1]
+            arrays.append(behind(queries.array, (count,), self.padding[name]))
             keeps.append(queries.keep_mask)
-            counts[name] = queries.values.shape[1]
+            counts[name] = count
         keep_mask = None
         if any(keep is not None for keep in keeps):
-            every = [rows.new_ones(rows.shape[:2], dtype=torch.bool) for rows in values]
+            every = [tokens.like.new_ones(rows.shape[:2], dtype=torch.bool) for rows in arrays]
             keep_mask = torch.cat([e if k is None else k for e, k in zip(every, keeps, strict=True)], dim=1)
-        return Queries(torch.cat(values, dim=1), keep_mask, counts)
+        return Queries(joined(arrays), keep_mask, counts)
 
     def output_grid(self, tokens: Tokens) -> Grid:
         """Return the grid of each modality."""
@@ -238,7 +245,7 @@ class MultimodalQueries(QueryAdapter):
             if where is not None and name not in where:
                 continue
             count = grid_size(part.output_grid(tokens))
-            indices = torch.arange(count, device=tokens.values.device) if where is None else where[name]
+            indices = torch.arange(count, device=tokens.like.device) if where is None else where[name]
             start = 0
             while start < indices.shape[-1]:
                 piece[name] = indices[..., start : start + room]
@@ -317,6 +324,20 @@ class MultimodalOutput(OutputAdapter):
             raise ValueError("multimodal outputs need 'multimodal' queries")
         rows = decoded.split(list(queries.counts.values()), dim=1)
         return {name: self.part(name)(piece, queries) for name, piece in zip(queries.counts, rows, strict=True)}
+
+    def answer(self, ask: Ask, segments: Sequence[Segment], queries: Queries) -> dict[str, Any] | None:
+        """Ask for each modality on its own.
+
+        Raises:
+            ValueError: The queries are not multimodal.
+        """
+        if queries.counts is None:
+            raise ValueError("multimodal outputs need 'multimodal' queries")
+        parts = [self.part(name) for name in queries.counts]
+        if len(segments) != len(parts) or any(part.last_layer() is None for part in parts):
+            return None
+        pairs = zip(queries.counts, parts, segments, strict=True)
+        return {name: part.answer(ask, [segment], queries) for name, part, segment in pairs}
 
     def join(self, pieces: list[Any]) -> dict[str, Any]:
         """Put the pieces of each modality together."""

@@ -138,8 +138,8 @@ class TextQueries(QueryAdapter):
 
     def forward(self, tokens: Tokens, where: Any = None) -> Queries:
         """Return one query for each token, or for those in `where`."""
-        batch_size, length, _ = tokens.values.shape
-        rows = self.positions((self.max_length,), tokens.values)[:length]
+        batch_size, length, _ = tokens.array.shape
+        rows = self.positions((self.max_length,), tokens.like)[:length]
         keep_mask = tokens.keep_mask if self.mask_padding else None
         if where is None:
             return Queries(rows.expand(batch_size, -1, -1), keep_mask)

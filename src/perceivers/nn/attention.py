@@ -15,7 +15,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from perceivers.nn import absorption
+from perceivers.nn.absorption import Answers, Folded, Layer
 from perceivers.nn.init import scaled_linear
+from perceivers.nn.linear import Linear
+from perceivers.nn.rows import Rows
 
 Activation = Literal["gelu_tanh", "gelu_erf"]
 # What a query gets that may attend to nothing: zeros, as in the original, or the mean of all values, as in ports.
@@ -33,6 +37,7 @@ def attend(
     keep_mask: Bool[Tensor, "B #O #M"] | None = None,
     dropout: float = 0.0,
     empty_rows: EmptyRows = "zeros",
+    scale: float | None = None,
 ) -> Float[Tensor, "B H O V"]:
     """Scaled dot-product attention on PyTorch's fused kernels.
 
@@ -43,18 +48,19 @@ def attend(
         keep_mask: `True` = attend. `(B, 1, M)` hides inputs, `(B, O, 1)` hides queries.
         dropout: Probability of dropping an attention weight.
         empty_rows: What a query gets that may attend to nothing.
+        scale: Factor of the products; `None` takes `1 / sqrt(K)`.
 
     Returns:
         One row a query.
     """
     if keep_mask is None:
-        return functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        return functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scale)
     nothing = ~keep_mask.any(dim=-1, keepdim=True)  # (B, O | 1, 1)
     kernel_mask = None
     if keep_mask.shape[-1] == k.shape[-2] and k.shape[-2] > 1:
         # Rows without any key would be NaN in the kernel: they attend to all here, and are wiped below.
         kernel_mask = (keep_mask | nothing)[:, None]
-    out = functional.scaled_dot_product_attention(q, k, v, attn_mask=kernel_mask, dropout_p=dropout)
+    out = functional.scaled_dot_product_attention(q, k, v, attn_mask=kernel_mask, dropout_p=dropout, scale=scale)
     if empty_rows == "mean":
         return torch.where(nothing[:, None], v.mean(dim=-2, keepdim=True), out)
     return out.masked_fill(nothing[:, None], 0.0)
@@ -285,13 +291,84 @@ class CrossAttention(nn.Module):
     def forward(
         self,
         x_q: Float[Tensor, "B O Q"],
-        x_kv: Float[Tensor, "B M C"],
+        x_kv: Float[Tensor, "B M C"] | Rows,
         keep_mask: Bool[Tensor, "B #O #M"] | None = None,
     ) -> Float[Tensor, "B O Q"]:
         """Let `x_q` read `x_kv`; `keep_mask` as in `attend`."""
-        read = self.dropout(self.attention(self.norm_q(x_q), self.norm_kv(x_kv), keep_mask))
+        if keep_mask is None and self._absorbs(x_q.shape[1], x_kv):
+            read = self._read_absorbed(x_q, x_kv)
+        else:
+            array = x_kv.dense() if isinstance(x_kv, Rows) else x_kv
+            read = self.attention(self.norm_q(x_q), self.norm_kv(array), keep_mask)
+        read = self.dropout(read)
         x = x_q + read if self.query_residual else read
         return x + self.mlp(self.norm_mlp(x))
+
+    def answers(self, latents: Float[Tensor, "N D"]) -> Answers:
+        """Return what answers very many queries from `latents`; see `nn.absorption`."""
+        attention = self.attention
+        normed = self.norm_kv(latents)
+        keys = attention.key(normed) / math.sqrt(attention.query.out_features)
+        query = _layer(attention.query)
+        layers = Folded(
+            norm_q=(self.norm_q.weight, self.norm_q.bias),
+            norm_mlp=(self.norm_mlp.weight, self.norm_mlp.bias),
+            eps=LAYER_NORM_EPS,
+            output=_layer(attention.output),
+            widen=_layer(self.mlp.widen),
+            approximate=self.mlp.approximate,
+            narrow=_layer(self.mlp.narrow),
+        )
+        values = attention.output(attention.value(normed))
+        return Answers(keys @ query.weight, keys @ query.bias, values, layers)
+
+    def can_answer(self, queries: object, num_rows: int) -> bool:
+        """Return whether `answers` serves: more queries in parts than rows, one head, no residual, only inference."""
+        if not isinstance(queries, Rows) or queries.shape[1] < 2 * num_rows:
+            return False
+        return not self.query_residual and self._one_free_head() and self._infers()
+
+    def _absorbs(self, num_queries: int, x_kv: Tensor | Rows) -> bool:
+        """Return whether projecting the queries only is cheaper than projecting what they read."""
+        if not self._one_free_head():
+            return False
+        attention = self.attention
+        num_rows, width = x_kv.shape[1:]
+        meeting = attention.query.out_features + attention.value.out_features
+        plain = num_rows * meeting * (width + num_queries)
+        absorbed = num_queries * width * (meeting + 2 * num_rows)
+        return absorbed < plain
+
+    def _one_free_head(self) -> bool:
+        # Whoever watches the attention wants it to be called.
+        watched = self.attention._forward_pre_hooks or self.attention._forward_hooks
+        return self.attention.num_heads == 1 and not watched
+
+    def _infers(self) -> bool:
+        weight = self.norm_q.weight
+        return (
+            not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
+            and weight.dtype in (torch.float32, torch.float64)
+            and not (weight.is_meta or torch.is_autocast_enabled(weight.device.type))
+        )
+
+    def _read_absorbed(self, x_q: Float[Tensor, "B O Q"], x_kv: Tensor | Rows) -> Float[Tensor, "B O Q"]:
+        attention, norm = self.attention, self.norm_kv
+        queries = attention.query(self.norm_q(x_q)) / math.sqrt(attention.query.out_features)
+        # The key's bias adds the same to all scores of a query: it falls out of the softmax.
+        queries = (queries @ attention.key.dense_weight()) * norm.weight
+        if isinstance(x_kv, Rows) and self._infers():
+            mean = absorption.read(queries, x_kv, norm.eps)
+        else:
+            array = x_kv.dense() if isinstance(x_kv, Rows) else x_kv
+            normed = functional.layer_norm(array, norm.normalized_shape, eps=norm.eps)[:, None]
+            dropout = attention.dropout if self.training else 0.0
+            mean = attend(queries[:, None], normed, normed, dropout=dropout, scale=1.0)[:, 0]
+        return attention.output(attention.value(mean * norm.weight + norm.bias))
+
+
+def _layer(linear: Linear) -> Layer:
+    return Layer(linear.dense_weight(), linear.bias)
 
 
 class SelfAttention(nn.Module):

@@ -4,6 +4,8 @@ import math
 
 from torch import Tensor, nn
 
+from perceivers.nn.linear import Linear
+
 # A normal truncated at two deviations has this deviation; dividing by it restores the wanted one.
 TRUNCATED_STD = 0.87962566103423978
 
@@ -18,15 +20,15 @@ def variance_scaling_(weight: Tensor, scale: float, fan_in: int) -> None:
     truncated_normal_(weight, math.sqrt(scale / fan_in) / TRUNCATED_STD)
 
 
-def scaled_linear(in_channels: int, out_channels: int, init_scale: float) -> nn.Linear:
+def scaled_linear(in_channels: int, out_channels: int, init_scale: float) -> Linear:
     """Return a linear layer initialised by `variance_scaling_`, bias zero."""
-    linear = nn.Linear(in_channels, out_channels)
+    linear = Linear(in_channels, out_channels)
     variance_scaling_(linear.weight, init_scale, in_channels)
     nn.init.zeros_(linear.bias)
     return linear
 
 
-def plain_linear(in_channels: int, out_channels: int, *, zeros: bool = False) -> nn.Linear:
+def plain_linear(in_channels: int, out_channels: int, *, zeros: bool = False) -> Linear:
     """Return a linear layer as used outside attention: truncated normal of 1/sqrt(fan in), bias zero.
 
     Args:
@@ -34,7 +36,7 @@ def plain_linear(in_channels: int, out_channels: int, *, zeros: bool = False) ->
         out_channels: Width of the output.
         zeros: Start with all weights zero (the flow model's output layer).
     """
-    linear = nn.Linear(in_channels, out_channels)
+    linear = Linear(in_channels, out_channels)
     if zeros:
         nn.init.zeros_(linear.weight)
     else:

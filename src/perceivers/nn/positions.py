@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from perceivers.config import Variant
 from perceivers.nn.init import plain_linear, truncated_normal_
+from perceivers.nn.rows import Block, Content, GridAxes, Rows, as_rows
 
 GridShape = tuple[int, ...]
 _Key = tuple[GridShape, torch.dtype, torch.device]
@@ -88,6 +89,10 @@ class Positions(nn.Module, ABC):
     ) -> Float[Tensor, "... P"]:
         """Return the rows of chosen cells, by their row-major indices."""
         return self.forward(grid_shape, like)[where]
+
+    def block(self, grid_shape: GridShape, like: Tensor) -> Block:
+        """Return the rows of all cells as a part of `Rows`."""
+        return Content(self.forward(grid_shape, like)[None])
 
     @abstractmethod
     def at(self, positions: Float[Tensor, "B M d"], like: Tensor) -> Float[Tensor, "B M P"]:
@@ -226,6 +231,22 @@ class FourierPositions(Positions):
                 self._grids[key] = self.cells(grid_shape, everywhere, like)
         return self._grids[key]
 
+    def block(self, grid_shape: GridShape, like: Tensor) -> Block:
+        """Return the rows of all cells, each axis on its own."""
+        axes = self._along_axes(grid_shape, like)
+        # Channels go kind by kind, and within a kind axis by axis.
+        places: list[list[Tensor]] = [[] for _ in axes]
+        start = 0
+        for kind in zip(*axes, strict=True):
+            for place, part in zip(places, kind, strict=True):
+                place.append(torch.arange(start, start + part.shape[-1], device=like.device))
+                start += part.shape[-1]
+        return GridAxes(
+            tuple(torch.cat(parts, dim=-1) for parts in axes),
+            tuple(torch.cat(place) for place in places),
+            lambda: self.forward(grid_shape, like),
+        )
+
     def cells(
         self, grid_shape: GridShape, where: Int[Tensor, "K"] | Int[Tensor, "B K"], like: Tensor
     ) -> Float[Tensor, "... P"]:
@@ -320,21 +341,34 @@ class Positioned(nn.Module):
 
     def forward(
         self,
-        content: Float[Tensor, "B M C"],
+        content: Float[Tensor, "B M C"] | Block,
         grid_shape: GridShape,
         coordinates: Float[Tensor, "B M d"] | None = None,
-    ) -> Float[Tensor, "B M E"]:
+    ) -> Float[Tensor, "B M E"] | Rows:
         """Join `content`, row-major cells of `grid_shape`, with their positions.
 
         Args:
             content: Features of the cells.
             grid_shape: The grid that the cells form.
             coordinates: Where each element lies, in [-1, 1], instead of on the grid.
+
+        Returns:
+            The array; as `Rows` where positions stand behind content on the whole grid.
         """
+        block = Content(content) if isinstance(content, Tensor) else content
+        if coordinates is None and self.combine == "concat" and block.like.shape[1] == prod(grid_shape):
+            return as_rows(len(block.like), grid_shape, (block, self.block(grid_shape, block.like)))
+        content = block.dense()
         features = self.features(grid_shape, content, coordinates)[..., : content.shape[1], :]
         if self.combine == "add":
             return content + features
         return torch.cat([content, features.expand(len(content), -1, -1)], dim=-1)
+
+    def block(self, grid_shape: GridShape, like: Tensor) -> Block:
+        """Return the projected position features as a part of `Rows`."""
+        if isinstance(self.project, nn.Identity) and not self.extra:
+            return self.positions.block(grid_shape, like)
+        return Content(self.features(grid_shape, like)[None])
 
     def features(
         self, grid_shape: GridShape, like: Tensor, coordinates: Float[Tensor, "B M d"] | None = None

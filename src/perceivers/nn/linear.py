@@ -1,0 +1,252 @@
+"""Linear layers, and the matrix product that suits the processor.
+
+PyTorch multiplies float32 matrices on a CPU by MKL, which is not the fastest everywhere: on AMD's Zen 4 oneDNN,
+which PyTorch carries as well, is 1.1 to 1.5 times as fast. Two ways lead to it: a weight packed into oneDNN's own
+layout (for inference: it is packed once), and a 1x1 convolution, which is the same product and needs no preparation.
+A short measurement, once a process, says which is worth it here; the environment variable `PERCEIVERS_LINEAR` says
+so instead when it is one of `BACKENDS`.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+BACKENDS = ("packed", "convolution", "plain")
+_VARIABLE = "PERCEIVERS_LINEAR"
+# Below so many rows a product is too small for the preparation of a convolution to pay.
+_FEWEST_ROWS = 1024
+# What packing is tuned for; a packed weight multiplies any number of rows.
+_ROWS_HINT = 512
+# Rows, inner width and columns of the measurement: few rows, as the latents are, or many, as inputs are. By how much
+# a way must be faster than MKL to be taken.
+_MEASURED = {"packed": (256, 1024, 1024), "convolution": (4096, 320, 320)}
+_GAIN = 1.03
+
+_Product = Callable[[Tensor], Tensor]
+_Prepare = Callable[[Tensor, Tensor], _Product]
+
+
+class Linear(nn.Linear):
+    """A linear layer whose weight can lie packed for inference on a CPU.
+
+    Packed or not it has the same parameters, state dict and results (to rounding). Whatever would need the weight
+    itself, training, another device or number format, a copy, unpacks it first.
+    """
+
+    # The parameter that stands aside, without memory, while its packed form stands in its place.
+    _aside: nn.Parameter | None = None
+
+    def forward(self, input: Float[Tensor, "... C"]) -> Float[Tensor, "... E"]:
+        """Multiply each row by the weight and add the bias."""
+        weight, bias = self.weight, self.bias
+        if weight.is_mkldnn:
+            if input.dtype == weight.dtype and not torch.is_grad_enabled():
+                return _packed_product(input, weight, bias)
+            return functional.linear(input, self.dense_weight(), bias)
+        if _by_convolution(input, weight) and not torch.is_grad_enabled() and "convolution" in _faster():
+            return _convolution_product(input, weight, bias)
+        return functional.linear(input, weight, bias)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the weight lies packed."""
+        return self._aside is not None
+
+    def dense_weight(self) -> Float[Tensor, "E C"]:
+        """Return the weight as a matrix, whichever way it lies."""
+        return self.weight.to_dense() if self.weight.is_mkldnn else self.weight
+
+    def pack(self) -> None:
+        """Pack the weight, when it lies on a CPU in float32; the memory of the parameter is given back."""
+        weight = self.weight
+        if self.is_packed or not _packable(weight):
+            return
+        packed = nn.Parameter(_pack(weight.detach()), requires_grad=False)
+        weight.data = weight.data.new_empty(0)
+        # Not as a parameter of the module: only its packed form is one now.
+        object.__setattr__(self, "_aside", weight)
+        self.weight = packed
+
+    def unpack(self) -> None:
+        """Put the parameter back in its place, the same object as before."""
+        if self._aside is not None:
+            weight = self._aside
+            object.__setattr__(self, "_aside", None)
+            # A parameter made in inference mode could not be trained.
+            with torch.inference_mode(False), torch.no_grad():
+                weight.data = self.weight.to_dense()
+            self.weight = weight
+
+    def train(self, mode: bool = True) -> "Linear":
+        """Unpack for training."""
+        if mode:
+            self.unpack()
+        return super().train(mode)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        self.unpack()
+        return super()._apply(fn, recurse)
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.is_packed:
+            destination[prefix + "weight"] = self.dense_weight()
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        self.unpack()
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Linear":
+        copy = Linear(1, 1)
+        copy.__dict__.update(self.__getstate__())
+        copy._parameters = {
+            name: None if p is None else nn.Parameter(p.detach().clone(), p.requires_grad)
+            for name, p in copy._parameters.items()
+        }
+        memo[id(self)] = copy
+        return copy
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {**self.__dict__, "_parameters": dict(self._parameters)}
+        if self._aside is not None:
+            state["_parameters"]["weight"] = nn.Parameter(self.dense_weight(), self._aside.requires_grad)
+            state["_aside"] = None
+        return state
+
+
+def pack_linears(model: nn.Module) -> None:
+    """Pack every linear layer of a model in evaluation mode, where that is faster; see `Linear.pack`.
+
+    `model.train()`, and moving or casting the model, unpack them again.
+    """
+    if model.training or "packed" not in _faster():
+        return
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.pack()
+
+
+def multiplier(weight: Float[Tensor, "E C"], bias: Float[Tensor, "E"] | None = None) -> _Product:
+    """Return the product by a weight that many rows will be multiplied by, prepared once."""
+    if _packable(weight) and not torch.is_grad_enabled() and "packed" in _faster():
+        packed = _pack(weight)
+        return lambda rows: _packed_product(rows, packed, bias)
+    return lambda rows: product(rows, weight, bias)
+
+
+def product(
+    rows: Float[Tensor, "... C"], weight: Float[Tensor, "E C"], bias: Float[Tensor, "E"] | None = None
+) -> Float[Tensor, "... E"]:
+    """Return `functional.linear`, by the faster of the ways that need no preparation."""
+    if _by_convolution(rows, weight) and not torch.is_grad_enabled() and "convolution" in _faster():
+        return _convolution_product(rows, weight, bias)
+    return functional.linear(rows, weight, bias)
+
+
+def _packable(weight: Tensor) -> bool:
+    return (
+        not weight.is_mkldnn
+        and weight.device.type == "cpu"
+        and weight.dtype == torch.float32
+        and min(weight.shape) > 1
+        and not torch.compiler.is_compiling()
+    )
+
+
+def _by_convolution(rows: Tensor, weight: Tensor) -> bool:
+    return (
+        rows.device.type == "cpu"
+        and rows.dtype == weight.dtype == torch.float32
+        and rows.numel() >= _FEWEST_ROWS * weight.shape[1]
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
+
+
+def _convolution_product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    # Rows become the pixels of an image whose channels lie innermost: nothing is copied.
+    count = rows.numel() // rows.shape[-1]
+    image = rows.reshape(1, count, 1, rows.shape[-1]).permute(0, 3, 1, 2)
+    out = functional.conv2d(image, weight[:, :, None, None], bias)
+    return out.permute(0, 2, 3, 1).reshape(*rows.shape[:-1], weight.shape[0])
+
+
+def _pack(weight: Tensor) -> Tensor:
+    return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _ROWS_HINT)
+
+
+def _packed_product(rows: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "none", [], "")
+
+
+@cache
+def _faster() -> frozenset[str]:
+    """Return the ways that beat MKL on this machine, or those that the environment variable asks for."""
+    wanted = os.environ.get(_VARIABLE)
+    if wanted is not None and wanted not in BACKENDS:
+        raise ValueError(f"{_VARIABLE} ({wanted!r}) must be one of {list(BACKENDS)}")
+    if wanted == "plain" or not torch.backends.mkldnn.is_available():
+        return frozenset()
+    ways = _ways()
+    if wanted is not None:
+        return frozenset({wanted} & set(ways))
+    with torch.inference_mode():
+        return frozenset(name for name, prepare in ways.items() if _gain(prepare, _MEASURED[name]) > _GAIN)
+
+
+def _ways() -> dict[str, _Prepare]:
+    ways: dict[str, _Prepare] = {
+        "convolution": lambda weight, bias: lambda rows: _convolution_product(rows, weight, bias)
+    }
+    # PyTorch's own compiler emits these two; where a version has them no more, or otherwise, the rest remains.
+    if hasattr(torch.ops.mkldnn, "_linear_pointwise") and hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+
+        def packed(weight: Tensor, bias: Tensor) -> _Product:
+            stored = _pack(weight)
+            return lambda rows: _packed_product(rows, stored, bias)
+
+        ways["packed"] = packed
+    return ways
+
+
+def _gain(prepare: _Prepare, sizes: tuple[int, int, int]) -> float:
+    """Return how many times as fast as MKL a way is; 0 where it does not work, or gives another result."""
+    generator = torch.Generator().manual_seed(0)
+    count, inner, columns = sizes
+    rows, weight = (torch.randn(n, inner, generator=generator) for n in (count, columns))
+    bias = torch.randn(columns, generator=generator)
+    try:
+        multiply = prepare(weight, bias)
+        right = torch.allclose(multiply(rows), functional.linear(rows, weight, bias), rtol=1e-4, atol=1e-3)
+    except (RuntimeError, TypeError):
+        return 0.0
+    if not right:
+        return 0.0
+    pairs = [
+        (_seconds(lambda: functional.linear(rows, weight, bias)), _seconds(lambda: multiply(rows))) for _ in "12345"
+    ]
+    return min(plain for plain, _ in pairs) / min(other for _, other in pairs)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start

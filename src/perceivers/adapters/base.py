@@ -307,4 +307,4 @@ def take_rows(
     check_where(where, rows.shape[-2], batch_size)
     if rows.dim() == 2:
         return rows[where].expand(batch_size, -1, -1)
-    return torch.take_along_dim(rows, where.expand(batch_size, -1)[..., None], dim=1)
+    return rows.gather(1, where.expand(batch_size, -1)[..., None].expand(-1, -1, rows.shape[-1]))

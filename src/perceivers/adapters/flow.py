@@ -147,7 +147,7 @@ class TokenQueries(QueryAdapter):
             return Queries(tokens.array, tokens.keep_mask)
         keep_mask = tokens.keep_mask
         if keep_mask is not None:
-            keep_mask = torch.take_along_dim(keep_mask, where.expand(batch_size, -1), dim=1)
+            keep_mask = keep_mask.gather(1, where.expand(batch_size, -1))
         return Queries(take_rows(tokens.values, where, batch_size), keep_mask)
 
     def output_grid(self, tokens: Tokens) -> tuple[int, ...]:

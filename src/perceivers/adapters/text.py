@@ -145,7 +145,7 @@ class TextQueries(QueryAdapter):
             return Queries(rows.expand(batch_size, -1, -1), keep_mask)
         values = take_rows(rows, where, batch_size)
         if keep_mask is not None:
-            keep_mask = torch.take_along_dim(keep_mask, where.expand(batch_size, -1), dim=1)
+            keep_mask = keep_mask.gather(1, where.expand(batch_size, -1))
         return Queries(values, keep_mask)
 
     def output_grid(self, tokens: Tokens) -> tuple[int, ...]:

@@ -48,7 +48,7 @@ def test_order_of_the_tokens_does_not_matter() -> None:
     model = seeded(IMAGE).eval()
     tokens = model.inputs(example_batch(model))
     order = torch.randperm(tokens.values.shape[1])
-    shuffled = replace(tokens, values=tokens.values[:, order])
+    shuffled = replace(tokens, array=tokens.values[:, order])
     torch.testing.assert_close(model.encoder.read(tokens), model.encoder.read(shuffled), rtol=1e-5, atol=1e-5)
 
 

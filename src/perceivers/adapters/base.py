@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from perceivers.config import Variant
 from perceivers.nn.absorption import Layer
 from perceivers.nn.init import plain_linear
-from perceivers.nn.rows import Block, Rows, Segment
+from perceivers.nn.rows import Block, Rows, Segment, as_array
 
 Batch = Mapping[str, Any]
 # How a decoder answers all queries of a segment, its answers already under the last layer: (B, O, E).
@@ -47,7 +47,7 @@ class Tokens:
     @property
     def values(self) -> Float[Tensor, "B M C"]:
         """What the encoder reads, as an array."""
-        return self.array.dense() if isinstance(self.array, Rows) else self.array
+        return as_array(self.array)
 
     @property
     def content(self) -> Float[Tensor, "B M E"]:
@@ -83,7 +83,7 @@ class Queries:
     @property
     def values(self) -> Float[Tensor, "B O F"]:
         """The rows, as an array."""
-        return self.array.dense() if isinstance(self.array, Rows) else self.array
+        return as_array(self.array)
 
 
 class InputAdapter(nn.Module, ABC):

@@ -19,7 +19,7 @@ from perceivers.nn import absorption
 from perceivers.nn.absorption import Answers, Folded, Layer
 from perceivers.nn.init import scaled_linear
 from perceivers.nn.linear import Linear
-from perceivers.nn.rows import Rows
+from perceivers.nn.rows import Rows, as_array
 
 Activation = Literal["gelu_tanh", "gelu_erf"]
 # What a query gets that may attend to nothing: zeros, as in the original, or the mean of all values, as in ports.
@@ -298,8 +298,7 @@ class CrossAttention(nn.Module):
         if keep_mask is None and self._absorbs(x_q.shape[1], x_kv):
             read = self._read_absorbed(x_q, x_kv)
         else:
-            array = x_kv.dense() if isinstance(x_kv, Rows) else x_kv
-            read = self.attention(self.norm_q(x_q), self.norm_kv(array), keep_mask)
+            read = self.attention(self.norm_q(x_q), self.norm_kv(as_array(x_kv)), keep_mask)
         read = self.dropout(read)
         x = x_q + read if self.query_residual else read
         return x + self.mlp(self.norm_mlp(x))
@@ -355,13 +354,15 @@ class CrossAttention(nn.Module):
     def _read_absorbed(self, x_q: Float[Tensor, "B O Q"], x_kv: Tensor | Rows) -> Float[Tensor, "B O Q"]:
         attention, norm = self.attention, self.norm_kv
         queries = attention.query(self.norm_q(x_q)) / math.sqrt(attention.query.out_features)
-        # The key's bias adds the same to all scores of a query: it falls out of the softmax.
         queries = (queries @ attention.key.dense_weight()) * norm.weight
+        if torch.is_grad_enabled():
+            # The key's bias adds the same to all scores of a query, which the softmax takes out again. It stays in
+            # the graph, with the gradient of zero that it has: distributed training wants one for each parameter.
+            queries = queries + 0.0 * attention.key.bias.sum()
         if isinstance(x_kv, Rows) and self._infers():
             mean = absorption.read(queries, x_kv, norm.eps)
         else:
-            array = x_kv.dense() if isinstance(x_kv, Rows) else x_kv
-            normed = functional.layer_norm(array, norm.normalized_shape, eps=norm.eps)[:, None]
+            normed = functional.layer_norm(as_array(x_kv), norm.normalized_shape, eps=norm.eps)[:, None]
             dropout = attention.dropout if self.training else 0.0
             mean = attend(queries[:, None], normed, normed, dropout=dropout, scale=1.0)[:, 0]
         return attention.output(attention.value(mean * norm.weight + norm.bias))

@@ -433,6 +433,11 @@ def outer_sum(tables: Sequence[Tensor], dim: int = 0) -> Tensor:
     return reduce(add, tables)
 
 
+def as_array(array: Float[Tensor, "B M C"] | Rows) -> Float[Tensor, "B M C"]:
+    """Return what may be kept in parts as an array."""
+    return array.dense() if isinstance(array, Rows) else array
+
+
 def joined(parts: Sequence[Rows]) -> Rows:
     """Return rows of equal batch size and width one after the other."""
     return Rows(tuple(segment for rows in parts for segment in rows.segments))

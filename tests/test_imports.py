@@ -28,8 +28,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(LEAVES, (*BASE, *LEAVES)),
     "tasks": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks"),
     "train": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train"),
+    "exporting": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train", "exporting"),
+    "benchmark": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train", "exporting", "benchmark"),
     # The thin ends may also use the package's public names, which is its root.
-    "cli": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train", "cli", ""),
+    "cli": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train", "exporting", "benchmark", "cli", ""),
     "web": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train", "web", ""),
     # The root offers names of every room.
     "": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train"),

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from perceivers import __version__
+from perceivers.cli.bench import EXAMPLES as BENCH_EXAMPLES
+from perceivers.cli.bench import bench
 from perceivers.cli.convert import EXAMPLES as CONVERT_EXAMPLES
 from perceivers.cli.convert import convert
 from perceivers.cli.errors import Commands
@@ -82,6 +84,7 @@ app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
 app.command(epilog=PREDICT_EXAMPLES)(predict)
 app.command(epilog=CONVERT_EXAMPLES)(convert)
+app.command(epilog=BENCH_EXAMPLES)(bench)
 
 
 @app.command(epilog=examples("perceivers demo", "perceivers demo --quick --output my-demo"))

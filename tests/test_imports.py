@@ -34,7 +34,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cli": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train", "exporting", "benchmark", "cli", ""),
     "web": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train", "web", ""),
     # The root offers names of every room.
-    "": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train"),
+    "": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train", "exporting"),
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

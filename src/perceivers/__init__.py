@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from perceivers.exporting import export
     from perceivers.model import Latents, PerceiverConfig, PerceiverIO
     from perceivers.nn.maps import record_attention
     from perceivers.planning import Plan, plan
@@ -29,6 +30,7 @@ __all__ = [
     "Plan",
     "attention_rollout",
     "build",
+    "export",
     "from_transformers",
     "input_attention",
     "load",
@@ -54,6 +56,7 @@ _HOMES = {
     "Plan": "perceivers.planning",
     "attention_rollout": "perceivers.rollout",
     "build": "perceivers.pretrained.load",
+    "export": "perceivers.exporting",
     "from_transformers": "perceivers.pretrained.hf",
     "input_attention": "perceivers.rollout",
     "load": "perceivers.pretrained.load",

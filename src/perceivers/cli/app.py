@@ -13,6 +13,8 @@ from perceivers.cli.convert import convert
 from perceivers.cli.errors import Commands
 from perceivers.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
 from perceivers.cli.evaluate import evaluate
+from perceivers.cli.export import EXAMPLES as EXPORT_EXAMPLES
+from perceivers.cli.export import export
 from perceivers.cli.options import Json, Plugins, examples
 from perceivers.cli.plan import EXAMPLES as PLAN_EXAMPLES
 from perceivers.cli.plan import plan
@@ -84,6 +86,7 @@ app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
 app.command(epilog=PREDICT_EXAMPLES)(predict)
 app.command(epilog=CONVERT_EXAMPLES)(convert)
+app.command(epilog=EXPORT_EXAMPLES)(export)
 app.command(epilog=BENCH_EXAMPLES)(bench)
 
 

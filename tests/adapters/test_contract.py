@@ -97,8 +97,10 @@ def test_gradients_reach_every_parameter(config: PerceiverConfig) -> None:
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
     outputs = leaves(model(example_batch(model)))
     torch.stack([leaf.square().mean() for leaf in outputs]).sum().backward()
-    without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-    assert not without
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+    # A key's bias adds the same to all scores of a query: its gradient is zero, whether it comes out so or to rounding.
+    zero = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.any()]
+    assert [name for name in zero if not name.endswith("attention.key.bias")] == []
 
 
 @every_model

@@ -45,8 +45,9 @@ def test_every_parameter_gets_a_gradient(example: tuple[Task[Any], Any]) -> None
     without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     zero = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.any()]
     assert without == []
-    # Rows of a position table that no example reaches have no gradient, but no whole parameter is left out.
-    assert zero == []
+    # Rows of a position table that no example reaches have no gradient, but no whole parameter is left out. A key's
+    # bias adds the same to all scores of a query: its gradient is zero.
+    assert [name for name in zero if not name.endswith("attention.key.bias")] == []
 
 
 def test_metrics_hold_the_score(example: tuple[Task[Any], Any]) -> None:

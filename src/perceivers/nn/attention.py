@@ -53,6 +53,10 @@ def attend(
     Returns:
         One row a query.
     """
+    if keep_mask is None and q.shape[-1] != v.shape[-1] and q.device.type == "cpu" and not dropout:
+        # The fused kernel for CPUs wants equal widths; what PyTorch does instead is slower than this.
+        scores = (q * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)) @ k.mT
+        return scores.softmax(dim=-1) @ v
     if keep_mask is None:
         return functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scale)
     nothing = ~keep_mask.any(dim=-1, keepdim=True)  # (B, O | 1, 1)
@@ -200,8 +204,13 @@ class MLP(nn.Module):
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         """Transform each element on its own."""
-        hidden = functional.gelu(self.widen(x), approximate=self.approximate)
-        return self.dropout(self.narrow(hidden))
+        return self.dropout(self.narrow(self.widen.activated(x, self.approximate)))
+
+    def added(self, x: Float[Tensor, "B N D"], residual: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        """Return `residual` plus the transformed elements."""
+        if self.training:
+            return residual + self(x)
+        return self.narrow.added(self.widen.activated(x, self.approximate), residual)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,7 +310,7 @@ class CrossAttention(nn.Module):
             read = self.attention(self.norm_q(x_q), self.norm_kv(as_array(x_kv)), keep_mask)
         read = self.dropout(read)
         x = x_q + read if self.query_residual else read
-        return x + self.mlp(self.norm_mlp(x))
+        return self.mlp.added(self.norm_mlp(x), x)
 
     def answers(self, latents: Float[Tensor, "N D"]) -> Answers:
         """Return what answers very many queries from `latents`; see `nn.absorption`."""
@@ -392,4 +401,4 @@ class SelfAttention(nn.Module):
         """Let the latents attend to one another."""
         normed = self.norm(x)
         x = x + self.dropout(self.attention(normed, normed))
-        return x + self.mlp(self.norm_mlp(x))
+        return self.mlp.added(self.norm_mlp(x), x)

@@ -46,13 +46,28 @@ class Linear(nn.Linear):
     def forward(self, input: Float[Tensor, "... C"]) -> Float[Tensor, "... E"]:
         """Multiply each row by the weight and add the bias."""
         weight, bias = self.weight, self.bias
+        if self._multiplies_packed(input):
+            return _packed_product(input, weight, bias)
         if weight.is_mkldnn:
-            if input.dtype == weight.dtype and not torch.is_grad_enabled():
-                return _packed_product(input, weight, bias)
             return functional.linear(input, self.dense_weight(), bias)
         if _by_convolution(input, weight) and not torch.is_grad_enabled() and "convolution" in _faster():
             return _convolution_product(input, weight, bias)
         return functional.linear(input, weight, bias)
+
+    def activated(self, input: Float[Tensor, "... C"], approximate: str) -> Float[Tensor, "... E"]:
+        """Return the GELU of the result, in one operation where the weight is packed."""
+        if self._multiplies_packed(input):
+            return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "gelu", [], approximate)
+        return functional.gelu(self(input), approximate=approximate)
+
+    def added(self, input: Float[Tensor, "... C"], other: Float[Tensor, "... E"]) -> Float[Tensor, "... E"]:
+        """Return `other` plus the result, in one operation where the weight is packed."""
+        if self._multiplies_packed(input):
+            return torch.ops.mkldnn._linear_pointwise.binary(input, other, self.weight, self.bias, "add")
+        return other + self(input)
+
+    def _multiplies_packed(self, input: Tensor) -> bool:
+        return self.weight.is_mkldnn and input.dtype == self.weight.dtype and not torch.is_grad_enabled()
 
     @property
     def is_packed(self) -> bool:

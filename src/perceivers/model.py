@@ -12,6 +12,7 @@ import torch
 from einops import repeat
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from perceivers.adapters import Batch, InputConfig, OutputConfig, Queries, QueryConfig, Tokens
 from perceivers.adapters.base import Ask
@@ -91,7 +92,13 @@ class Encoder(nn.Module):
     Args:
         config: Sizes.
         input_channels: Width C of the tokens.
+
+    Attributes:
+        activation_checkpointing: Keep only what goes into each layer while training, and compute the rest of it again
+            in the backward pass: far less memory for about a third more time, and the same gradients.
     """
+
+    activation_checkpointing: bool = False
 
     def __init__(self, config: EncoderConfig, input_channels: int) -> None:
         super().__init__()
@@ -117,13 +124,23 @@ class Encoder(nn.Module):
         for i in range(self.config.num_blocks):
             if 0 < i < self.config.num_cross_attends:
                 latents = self._read_again(latents, tokens, i)
-            latents = self.blocks[min(i, len(self.blocks) - 1)](latents)
+            block = self.blocks[min(i, len(self.blocks) - 1)]
+            if self._recomputes():
+                for layer in block.children():
+                    latents = checkpoint(layer, latents, use_reentrant=False)
+            else:
+                latents = block(latents)
         return latents
 
     def _read_again(self, latents: Tensor, tokens: Tokens, index: int) -> Tensor:
         cross_attention = self.cross_attends[min(index, len(self.cross_attends) - 1)]
         keep_mask = None if tokens.keep_mask is None else tokens.keep_mask[:, None, :]
+        if self._recomputes():
+            return checkpoint(cross_attention, latents, tokens.array, keep_mask, use_reentrant=False)
         return cross_attention(latents, tokens.array, keep_mask)
+
+    def _recomputes(self) -> bool:
+        return self.activation_checkpointing and self.training and torch.is_grad_enabled()
 
     def _cross_attention(self, input_channels: int) -> CrossAttention:
         config = self.config

@@ -69,6 +69,7 @@ def test_adamw_takes_its_settings_and_decays_one_group() -> None:
     assert isinstance(optimizer, torch.optim.AdamW)
     for group in optimizer.param_groups:
         assert (group["lr"], group["betas"], group["eps"]) == (0.5, (0.8, 0.9), 1e-6)
+        assert group["fused"]
     before = model.weight.clone(), model.bias.clone()
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -76,6 +77,12 @@ def test_adamw_takes_its_settings_and_decays_one_group() -> None:
     # Without a gradient only decay moves the weights: by learning rate times decay.
     torch.testing.assert_close(model.weight, before[0] * (1 - 0.5 * 0.1))
     torch.testing.assert_close(model.bias, before[1])
+
+
+def test_adamw_is_fused_where_the_device_can() -> None:
+    with torch.device("meta"):
+        optimizer = make_optimizer(nn.Linear(3, 3), OptimizerConfig())
+    assert [group["fused"] for group in optimizer.param_groups] == [False, False]
 
 
 @pytest.mark.parametrize("size", [0.1, 100.0])

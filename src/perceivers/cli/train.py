@@ -54,6 +54,24 @@ Seed = Annotated[int | None, typer.Option(min=0, help="Seed of weights, order an
 Precision = Annotated[
     str | None, typer.Option(metavar="no|bf16|fp16", help="Number format.", rich_help_panel=_TRAINING)
 ]
+Checkpointing = Annotated[
+    bool | None,
+    typer.Option(
+        "--activation-checkpointing/--no-activation-checkpointing",
+        help="Far less memory for about a third more time.",
+        rich_help_panel=_TRAINING,
+        show_default=False,
+    ),
+]
+Compile = Annotated[
+    bool | None,
+    typer.Option(
+        "--compile/--no-compile",
+        help="Compile the latents' layers first, with torch.compile.",
+        rich_help_panel=_TRAINING,
+        show_default=False,
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="CPU threads; 1 is fastest for small models and on busy machines.", rich_help_panel=_RUN),
@@ -91,6 +109,8 @@ def train(
     schedule: Schedule = None,
     seed: Seed = None,
     mixed_precision: Precision = None,
+    activation_checkpointing: Checkpointing = None,
+    compile_: Compile = None,
     output: Output = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -118,6 +138,8 @@ def train(
         "train.schedule.name": schedule,
         "train.seed": seed,
         "train.mixed_precision": mixed_precision,
+        "train.activation_checkpointing": activation_checkpointing,
+        "train.compile": compile_,
         "train.tracker": tracker,
         "train.num_threads": threads,
     }

@@ -24,6 +24,7 @@ from perceivers.pretrained.folder import WEIGHTS_FILE, load_weights, save_folder
 from perceivers.tasks.base import Rows, Step, Task, to_device
 from perceivers.train.batches import EndlessBatches, Order
 from perceivers.train.checkpoint import latest_checkpoint, write_checkpoint
+from perceivers.train.compiling import check_compiler, compiled_layers, not_compiled
 from perceivers.train.config import TrainConfig
 from perceivers.train.evaluate import evaluate
 from perceivers.train.optim import make_optimizer, make_schedule
@@ -100,7 +101,8 @@ class Trainer:
         show_progress: Draw the progress bar.
 
     Raises:
-        ValueError: The training split is empty, or the tracker is unknown or not installed.
+        ValueError: The training split is empty, the tracker is unknown or not installed, or there is no compiler
+            where one is asked for.
     """
 
     def __init__(
@@ -128,6 +130,8 @@ class Trainer:
             log_with=config.tracker,
             project_dir=str(self.folder),
         )
+        if config.compile:
+            check_compiler(self.accelerator.device)
         self.dataset = task.dataset(train_rows, training=True)
         self.order = Order(
             num_examples=len(self.dataset),  # pyright: ignore[reportArgumentType]
@@ -141,6 +145,7 @@ class Trainer:
         self.eval_every = config.eval_every or steps_per_epoch
         self.checkpoint_every = config.checkpoint_every or self.eval_every
         self.bare = model.to(self.accelerator.device)
+        model.encoder.activation_checkpointing = config.activation_checkpointing
         optimizer = make_optimizer(model, config.optimizer)
         self.schedule = make_schedule(optimizer, config.schedule, self.num_steps)
         # Before `prepare`, which would leave its autocast in the copy: what is saved is scored in full precision.
@@ -160,7 +165,7 @@ class Trainer:
         Raises:
             ValueError: The loss or its gradient is not finite, or the checkpoint is of another run.
         """
-        with compute_threads(self.config.num_threads):
+        with compute_threads(self.config.num_threads), compiled_layers(self.bare, self.config.compile):
             return self._run(resume)
 
     @property
@@ -265,14 +270,15 @@ class Trainer:
         return self.config.patience is not None and self.progress.waited >= self.config.patience
 
     def _evaluate(self) -> dict[str, float]:
-        return evaluate(
-            self.task,
-            self.averaged,
-            self.eval_rows,
-            batch_size=self.config.batch_size,
-            rank=self.accelerator.process_index,
-            world_size=self.accelerator.num_processes,
-        )
+        with not_compiled():
+            return evaluate(
+                self.task,
+                self.averaged,
+                self.eval_rows,
+                batch_size=self.config.batch_size,
+                rank=self.accelerator.process_index,
+                world_size=self.accelerator.num_processes,
+            )
 
     def _finish(self, stopped: bool) -> RunResult:
         """Save the chosen weights with their scores and curves."""

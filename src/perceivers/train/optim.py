@@ -12,6 +12,8 @@ from perceivers.train.config import OptimizerConfig, ScheduleConfig
 _NORMS = (nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, BatchNorm)
 # The names that learned positions and queries, and the latents, have wherever they occur.
 _SPARED = ("bias", "table", "latents")
+# Where PyTorch's AdamW updates all weights in one kernel.
+_FUSED = frozenset({"cpu", "cuda", "mps", "xpu"})
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -47,7 +49,8 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
         )
         lamb.clamp = math.inf
         return lamb
-    return AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=config.eps)
+    fused = all(parameter.device.type in _FUSED for parameter in model.parameters())
+    return AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=config.eps, fused=fused)
 
 
 def schedule_factor(config: ScheduleConfig, step: int, num_steps: int) -> float:

@@ -19,7 +19,7 @@ def library(maker: str, *workloads: str) -> Library:
 
 def slow(case: Case) -> Run:
     print("libraries may print what they like")
-    return Run(once=lambda: time.sleep(0.05), times=3, note="slow: sleeps")
+    return Run(once=lambda: time.sleep(0.05), times=3.0, note="slow: sleeps")
 
 
 def unloadable(case: Case) -> Run:

@@ -114,16 +114,24 @@ WORKLOADS: dict[str, Case] = {
 
 # What `--quick` cuts, and how that is said.
 _QUICK: dict[str, tuple[Mapping[str, Any], str]] = {
-    "video": ({"timed_chunks": 1}, ""),
     "flow": (
-        {"changes": {"encoder.num_layers_per_block": 4}},
-        "quick: 4 of the 24 self-attention layers",
+        {
+            "changes": {
+                "inputs.image_size": [184, 248],
+                "inputs.positioned.positions.max_resolution": [184, 248],
+                "encoder.num_layers_per_block": 6,
+            }
+        },
+        "quick: a quarter of the tile, 184x248, and 6 of the 24 self-attention layers",
     ),
     "train-fourier": (
         {"batch_size": 1, "changes": {"encoder.num_blocks": 2}},
         "quick: batch of 1, 2 of the 8 blocks",
     ),
-    "train-text": ({"batch_size": 1}, "quick: batch of 1"),
+    "train-text": (
+        {"batch_size": 1, "changes": {**_TEXT_CLASSIFIER, "encoder.num_layers_per_block": 6}},
+        "quick: batch of 1, 6 of the 26 layers",
+    ),
     **{
         name: ({"changes": {"encoder.num_blocks": 4}}, "quick: 4 of the 8 blocks")
         for name in ("image-fourier", "image-learned", "image-conv")

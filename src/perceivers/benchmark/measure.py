@@ -1,5 +1,6 @@
 """The measurement: all libraries take turns, one pair after the other, on one workload after the other."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -38,7 +39,7 @@ class Schedule:
             raise ValueError(f"pairs ({self.pairs}) must be at least 1")
 
 
-QUICK = Schedule(fewest=1, most=3, seconds=2.0, cold_after=4.0)
+QUICK = Schedule(fewest=1, most=3, seconds=2.0, cold_after=8.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,20 +137,40 @@ def measure(
         peers: The libraries beside ours.
         schedule: How often they run.
         machine: This machine.
-        tell: Is told what goes on, in a line.
+        tell: Is told what has been measured, and how long that took, in a line.
     """
-    for case in cases:
-        tell(f"{case.title} ...")
-        yield _measure_case(case, [peer for peer in peers if peer.runs(case)], schedule, machine)
+    # Workers of a workload load while the errors of the one before are computed; nothing is timed then.
+    loading: list[_Side] = []
+
+    def begin(case: Case) -> None:
+        loading.extend(_Side(library) for library in (OURS, *peers) if library is OURS or library.runs(case))
+        for side in loading:
+            side.worker = Worker(side.library, case, threads=machine.threads)
+
+    try:
+        for i, case in enumerate(cases):
+            start = time.monotonic()
+            if not loading:
+                begin(case)
+            sides = list(loading)
+            loading.clear()
+            following = cases[i + 1 : i + 2]
+            rows = _measure_case(case, sides, schedule, machine, lambda following=following: [*map(begin, following)])
+            failed = ", failed in part" if any(row.error for row in rows) else ""
+            tell(f"{case.title}: {time.monotonic() - start:.0f} s{failed}")
+            yield rows
+    finally:
+        for side in loading:
+            side.end()
 
 
-def _measure_case(case: Case, peers: Sequence[Library], schedule: Schedule, machine: Machine) -> list[Row]:
-    sides = [_Side(library) for library in (OURS, *peers)]
+def _measure_case(
+    case: Case, sides: Sequence[_Side], schedule: Schedule, machine: Machine, when_timed: Callable[[], Any]
+) -> list[Row]:
+    """Measure one case with workers that are loading; `when_timed` is called when no more is timed."""
     ours = sides[0]
     error: float | None = None
     try:
-        for side in sides:
-            side.worker = Worker(side.library, case, threads=machine.threads)
         for side in sides:
             side.attempt(lambda worker, side=side: _load(side, worker))
         gflop = None if ours.worker is None else _gflop(case)
@@ -158,6 +179,7 @@ def _measure_case(case: Case, peers: Sequence[Library], schedule: Schedule, mach
             side.attempt(lambda worker, side=side: _weigh(side, worker))
         for side in sides[1:]:
             side.end()
+        when_timed()
         if case.check_error and ours.worker is not None and ours.checks:
             errors: list[float] = []
             ours.attempt(lambda worker: errors.append(worker.error()))

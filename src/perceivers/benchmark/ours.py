@@ -1,6 +1,6 @@
 """This library's side: exactly what a pipeline runs, or a step of training."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
@@ -38,7 +38,7 @@ def _answering(case: Case) -> Run:
     def answer() -> Any:
         return model.decode(model.encode(batch), where=where, chunk_size=chunk_size)
 
-    return Run(once=answer, error=lambda: _error(case, batch, where, answer))
+    return Run(once=answer, error=lambda answers: _error(case, batch, where, answers))
 
 
 def _training(case: Case) -> Run:
@@ -53,16 +53,16 @@ def _training(case: Case) -> Run:
         optimizer.step()
 
     @torch.no_grad()
-    def answer() -> Any:
-        return random_model(case).train()(batch)
+    def error(_: Any) -> float:
+        # Steps have changed the weights; what they compute on the way is asked of fresh ones.
+        return _error(case, batch, None, random_model(case).train()(batch))
 
-    return Run(once=step, error=lambda: _error(case, batch, None, answer))
+    return Run(once=step, error=error)
 
 
 @torch.inference_mode()
-def _error(case: Case, batch: Batch, where: Tensor | None, answer: Callable[[], Any]) -> float:
+def _error(case: Case, batch: Batch, where: Tensor | None, ours: Any) -> float:
     """Return the largest difference to the plain model in float64, relative to the root mean square."""
-    ours = answer()
     plain: PerceiverIO = random_model(case).double().train(case.training)
     exact = {name: value.double() if value.is_floating_point() else value for name, value in batch.items()}
     latents = plain.encode(exact)

@@ -93,10 +93,13 @@ def _draw_bars(figure: "Figure", rows: Sequence[Row], colours: dict[str, str], m
     for row, place in zip(rows, places, strict=True):
         if row.ratio_median is not None and row.ratio_min is not None and row.ratio_max is not None:
             whiskers = [[row.ratio_median - row.ratio_min], [row.ratio_max - row.ratio_median]]
-            ratios.barh(place, row.ratio_median, height=0.62, color=colours[row.peer or ""])
-            ratios.errorbar(row.ratio_median, place, xerr=whiskers, color=_INK, capsize=2.5, linewidth=1)
+            ratios.barh(place, row.ratio_median - 1, left=1, height=0.62, color=colours[row.peer or ""])
+            if row.pairs > 1:
+                ratios.errorbar(row.ratio_median, place, xerr=whiskers, color=_INK, capsize=2.5, linewidth=1)
             text = f"{row.ratio_median:.3g}\N{MULTIPLICATION SIGN}"
-            ratios.annotate(text, (row.ratio_max, place), (6, 0), textcoords="offset points", va="center", fontsize=9)
+            ratios.annotate(
+                text, (max(row.ratio_max, 1), place), (6, 0), textcoords="offset points", va="center", fontsize=9
+            )
         for extra, offset, colour in (
             (row.ours_extra_mib, 0.17, _OURS),
             (row.peer_extra_mib, -0.17, colours.get(row.peer or "", _FAINT)),
@@ -108,14 +111,14 @@ def _draw_bars(figure: "Figure", rows: Sequence[Row], colours: dict[str, str], m
                     text, (max(extra, 1), place + offset), (4, 0), textcoords="offset points", va="center", fontsize=8
                 )
     ratios.set_yticks(places, names)
-    _dress(ratios, "Time: how many times as long the peer takes", "longer is better for perceivers")
+    _dress(ratios, "Time: how many times as long the peer takes", "to the right of 1, perceivers is faster")
     _dress(memory, "Memory that a run adds, MiB", "shorter is better")
     highest = max((row.ratio_max or 1 for row in rows), default=1)
     lowest = min((row.ratio_min or 1 for row in rows), default=1)
     if highest > 8:
         ratios.set_xscale("log")
         _plain_ticks(ratios, (0.5, 1, 2, 5, 10, 20, 50, 100))
-    ratios.set_xlim(min(lowest, 1) * 0.6 if highest > 8 else 0, highest * (1.5 if highest > 8 else 1.15))
+    ratios.set_xlim(min(lowest, 1) * 0.6 if highest > 8 else 0, highest * (1.6 if highest > 8 else 1.15))
     ratios.axvline(1, color=_INK, linewidth=1, linestyle=(0, (3, 2)))
     memory.set_xscale("log")
     _plain_ticks(memory, (1, 10, 100, 1000, 10000))

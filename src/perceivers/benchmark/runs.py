@@ -13,10 +13,10 @@ class Run:
         once: Runs it, or the part of it that is timed.
         times: How often that part makes up the whole.
         note: What was done in another way than its name says.
-        error: Returns the largest error of the outputs, relative to their root mean square, against float64.
+        error: Returns the largest error of what `once` gave, relative to its root mean square, against float64.
     """
 
     once: Callable[[], Any]
     times: float = 1.0
     note: str = ""
-    error: Callable[[], float] | None = None
+    error: Callable[[Any], float] | None = None

@@ -53,6 +53,7 @@ class _Session:
     def __init__(self) -> None:
         self.actions = {"run": self.run, "memory": self.memory, "error": self.error}
         self._before: float | None = None
+        self._last: Any = None
 
     def load(self, maker: str, case: Case) -> dict[str, Any]:
         module, _, name = maker.partition(":")
@@ -65,9 +66,10 @@ class _Session:
         if self._before is None:
             memory.reset_peak()
             self._before = memory.resident_mib()
+        self._last = None
         gc.collect()
         start = time.perf_counter()
-        self._run.once()
+        self._last = self._run.once()
         return {"seconds": (time.perf_counter() - start) * self._run.times}
 
     def memory(self) -> dict[str, Any]:
@@ -76,7 +78,7 @@ class _Session:
 
     def error(self) -> dict[str, Any]:
         assert self._run.error is not None
-        return {"error": self._run.error()}
+        return {"error": self._run.error(self._last)}
 
 
 def _reason(error: Exception) -> str:

@@ -125,7 +125,7 @@ def _print(rows: "Sequence[Row]") -> None:
     from perceivers.benchmark.report import COLUMNS, LEGEND, cells, notes
 
     show.out().print()
-    show.table(COLUMNS, [cells(row) for row in rows], right=COLUMNS[2:])
+    show.table(COLUMNS, [cells(row) for row in rows], right=COLUMNS[2:], whole=True)
     show.out().print()
     for line in (LEGEND, *notes(rows)):
         show.out().print(line, markup=False)

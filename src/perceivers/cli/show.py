@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -30,13 +31,16 @@ def json_line(value: Any, *, indent: int | None = None) -> None:
     print(json.dumps(value, indent=indent, ensure_ascii=False), flush=True)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), whole: bool = False
+) -> None:
     """Print rows on stdout.
 
     Args:
         columns: Heads of the columns.
         rows: One text a column.
         right: The columns that are set flush right.
+        whole: Let lines be longer than the terminal is wide, rather than shorten what stands in them.
     """
     grid = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
@@ -49,7 +53,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
         )
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
-    Console(highlight=False).print(grid)
+    console = Console(highlight=False)
+    if whole:
+        wide = console.options.update(max_width=10_000)
+        console = Console(highlight=False, width=max(console.width, Measurement.get(console, wide, grid).maximum))
+    console.print(grid)
 
 
 def amount(number: int | float, unit: str = "") -> str:

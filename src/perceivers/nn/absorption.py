@@ -14,7 +14,9 @@ Everything is exact in real arithmetic. `read` is for many rows read by few quer
 ask few rows. The plain form, `CrossAttention.plain`, is what both are tested against.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -35,27 +37,66 @@ def read(queries: Float[Tensor, "B N C"], rows: Rows, eps: float) -> Float[Tenso
     """Return what queries read: means of the normalised rows, weighted by the softmax of their products with them.
 
     The softmax runs over all rows while they are seen piece by piece, with a reference that moves (Milakov and
-    Gimelshein 2018, arXiv:1805.02867).
+    Gimelshein 2018, arXiv:1805.02867). Gradients flow into the queries only; going back, the pieces are made again.
 
     Args:
         queries: Scaled; norm and key projection are absorbed in them.
         rows: What is read.
         eps: Of the layer norm.
     """
+    # What a row has in all its channels alike is no part of a normalised row.
+    return centred(_Read.apply(centred(queries), rows, eps))
+
+
+class _Read(torch.autograd.Function):
+    """`read` without the centring, which autograd does by itself."""
+
+    @staticmethod
+    def forward(ctx: Any, queries: Float[Tensor, "B N C"], rows: Rows, eps: float) -> Float[Tensor, "B N C"]:
+        state = _RunningSoftmax(queries)
+        for segment, pieces in _pieces(rows, queries, eps):
+            meeting = Meeting(segment, queries)
+            state.enter(WeightedSums(segment, queries, queries.shape[1]))
+            for span, scale, room in pieces:
+                state.add(span, meeting.products(span, room).mul_(scale), scale)
+        mean = state.mean()
+        ctx.rows, ctx.eps = rows, eps
+        ctx.save_for_backward(queries, mean, state.reference + state.total.log())
+        return mean
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Float[Tensor, "B N C"]) -> tuple[Tensor, None, None]:
+        queries, mean, normaliser = ctx.saved_tensors
+        gradient = centred(gradients[0])
+        # How the whole of what was read goes along with the gradient; each row counts by how much it does more.
+        whole = (gradient * mean).sum(dim=-1)[:, None]  # (B, 1, N)
+        total = torch.zeros_like(queries)
+        for segment, pieces in _pieces(ctx.rows, queries, ctx.eps):
+            meeting, along = Meeting(segment, queries), Meeting(segment, gradient)
+            sums = WeightedSums(segment, queries, queries.shape[1])
+            for span, scale, room in pieces:
+                weights = meeting.products(span, room).mul_(scale).sub_(normaliser).exp_()
+                more = along.products(span, torch.empty_like(room)).mul_(scale).sub_(whole)
+                sums.add(span, weights.mul_(more).mul_(scale))
+            total += sums.result()
+        return total, None, None
+
+
+def _pieces(
+    rows: Rows, queries: Float[Tensor, "B N C"], eps: float
+) -> Iterator[tuple[Segment, Iterator[tuple[Span, Tensor, Tensor]]]]:
+    """Yield each segment with its pieces: rows, their inverse deviations (B | 1, m, 1), and room for (B, m, N)."""
     batch_size, num_queries, _ = queries.shape
-    queries = centred(queries)
     most = max(1, _piece(queries.device) // (batch_size * num_queries))
-    state = _RunningSoftmax(queries)
-    for segment in rows.segments:
-        state.enter(WeightedSums(segment, queries, num_queries))
-        meeting = Meeting(segment, queries)
-        inverse = segment.inverse_deviation(eps).to(queries.dtype)[..., None]  # (B | 1, M, 1)
-        room = queries.new_empty(batch_size, most, num_queries)
+    room = queries.new_empty(batch_size, most, num_queries)
+
+    def cut(segment: Segment) -> Iterator[tuple[Span, Tensor, Tensor]]:
+        inverse = segment.inverse_deviation(eps).to(queries.dtype)[..., None]
         for span in segment.spans(most):
-            scale = inverse[:, span.rows]
-            scores = meeting.products(span, room[:, : span.rows.stop - span.rows.start]).mul_(scale)
-            state.add(span, scores, scale)
-    return centred(state.mean())
+            yield span, inverse[:, span.rows], room[:, : span.rows.stop - span.rows.start]
+
+    for segment in rows.segments:
+        yield segment, cut(segment)
 
 
 class _RunningSoftmax:

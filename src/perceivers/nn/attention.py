@@ -28,6 +28,8 @@ EmptyRows = Literal["zeros", "mean"]
 _APPROXIMATE = {"gelu_tanh": "tanh", "gelu_erf": "none"}
 
 LAYER_NORM_EPS = 1e-5
+# From so many weights a head on, what fills keys up to the width of values costs less than keeping the weights.
+_LARGE = 2**18
 
 
 def attend(
@@ -53,10 +55,8 @@ def attend(
     Returns:
         One row a query.
     """
-    if keep_mask is None and q.shape[-1] != v.shape[-1] and q.device.type == "cpu" and not dropout:
-        # The fused kernel for CPUs wants equal widths; what PyTorch does instead is slower than this.
-        scores = (q * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)) @ k.mT
-        return scores.softmax(dim=-1) @ v
+    if keep_mask is None and q.shape[-1] < v.shape[-1] and q.device.type == "cpu" and not dropout:
+        return _attend_unequal(q, k, v, 1 / math.sqrt(q.shape[-1]) if scale is None else scale)
     if keep_mask is None:
         return functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scale)
     nothing = ~keep_mask.any(dim=-1, keepdim=True)  # (B, O | 1, 1)
@@ -68,6 +68,16 @@ def attend(
     if empty_rows == "mean":
         return torch.where(nothing[:, None], v.mean(dim=-2, keepdim=True), out)
     return out.masked_fill(nothing[:, None], 0.0)
+
+
+def _attend_unequal(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    """Attend where values are wider than keys, which the fused kernel for CPUs refuses."""
+    if q.shape[-2] * k.shape[-2] < _LARGE:
+        return ((q * scale) @ k.mT).softmax(dim=-1) @ v
+    missing = (0, v.shape[-1] - q.shape[-1])
+    return functional.scaled_dot_product_attention(
+        functional.pad(q, missing), functional.pad(k, missing), v, scale=scale
+    )
 
 
 def attention_weights(
@@ -334,7 +344,7 @@ class CrossAttention(nn.Module):
         """Return whether `answers` serves: more queries in parts than rows, one head, no residual, only inference."""
         if not isinstance(queries, Rows) or queries.shape[1] < 2 * num_rows:
             return False
-        return not self.query_residual and self._one_free_head() and self._infers()
+        return not self.query_residual and not self.training and self._one_free_head() and self._infers()
 
     def _absorbs(self, num_queries: int, x_kv: Tensor | Rows) -> bool:
         """Return whether projecting the queries only is cheaper than projecting what they read."""
@@ -353,11 +363,15 @@ class CrossAttention(nn.Module):
         return self.attention.num_heads == 1 and not watched
 
     def _infers(self) -> bool:
-        weight = self.norm_q.weight
+        return not torch.is_grad_enabled() and self._takes_pieces()
+
+    def _takes_pieces(self) -> bool:
+        """Return whether the algebra in pieces holds here: nothing random, full precision, no graph being traced."""
+        weight, attention = self.norm_q.weight, self.attention
         return (
-            not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
+            not (self.training and attention.dropout)
             and weight.dtype in (torch.float32, torch.float64)
-            and not (weight.is_meta or torch.is_autocast_enabled(weight.device.type))
+            and not (weight.is_meta or torch.compiler.is_compiling() or torch.is_autocast_enabled(weight.device.type))
         )
 
     def _read_absorbed(self, x_q: Float[Tensor, "B O Q"], x_kv: Tensor | Rows) -> Float[Tensor, "B O Q"]:
@@ -368,7 +382,7 @@ class CrossAttention(nn.Module):
             # The key's bias adds the same to all scores of a query, which the softmax takes out again. It stays in
             # the graph, with the gradient of zero that it has: distributed training wants one for each parameter.
             queries = queries + 0.0 * attention.key.bias.sum()
-        if isinstance(x_kv, Rows) and self._infers():
+        if isinstance(x_kv, Rows) and self._takes_pieces() and not (torch.is_grad_enabled() and x_kv.requires_grad):
             mean = absorption.read(queries, x_kv, norm.eps)
         else:
             normed = functional.layer_norm(as_array(x_kv), norm.normalized_shape, eps=norm.eps)[:, None]

@@ -29,10 +29,14 @@ class Block(ABC):
     def num_channels(self) -> int:
         """Their number w."""
 
-    @property
     @abstractmethod
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return what the block is made of."""
+
+    @property
     def like(self) -> Tensor:
         """A tensor of the block: its number format and device are the block's."""
+        return self.tensors()[0]
 
     @abstractmethod
     def dense(self) -> Float[Tensor, "#B #M w"]:
@@ -62,10 +66,9 @@ class Content(Block):
         """Their number."""
         return self.values.shape[-1]
 
-    @property
-    def like(self) -> Tensor:
+    def tensors(self) -> tuple[Tensor, ...]:
         """See `Block`."""
-        return self.values
+        return (self.values,)
 
     def element(self, index: int) -> "Content":
         """Return the numbers of one element of the batch."""
@@ -100,10 +103,9 @@ class Projected(Block):
         """Width of the layer's result."""
         return len(self.weight)
 
-    @property
-    def like(self) -> Tensor:
+    def tensors(self) -> tuple[Tensor, ...]:
         """See `Block`."""
-        return self.values
+        return (self.values, self.weight, self.bias)
 
     def element(self, index: int) -> "Projected":
         """Return the numbers of one element of the batch."""
@@ -142,10 +144,9 @@ class GridAxes(Block):
         """Width of all axes together."""
         return sum(table.shape[-1] for table in self.tables)
 
-    @property
-    def like(self) -> Tensor:
+    def tensors(self) -> tuple[Tensor, ...]:
         """See `Block`."""
-        return self.tables[0]
+        return self.tables
 
     def dense(self) -> Float[Tensor, "#B #M w"]:
         """Return the array."""
@@ -183,10 +184,9 @@ class Constant(Block):
         """Their number."""
         return len(self.vector)
 
-    @property
-    def like(self) -> Tensor:
+    def tensors(self) -> tuple[Tensor, ...]:
         """See `Block`."""
-        return self.vector
+        return (self.vector,)
 
     def dense(self) -> Float[Tensor, "#B #M w"]:
         """Return one row."""
@@ -305,6 +305,12 @@ class Rows:
     def _dense(self) -> Tensor:
         arrays = [segment.dense() for segment in self.segments]
         return arrays[0] if len(arrays) == 1 else torch.cat(arrays, dim=1)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient would flow into what the rows are made of."""
+        tensors = (t for segment in self.segments for block in segment.blocks for t in block.tensors())
+        return any(tensor.requires_grad for tensor in tensors)
 
     def with_constant(self, vector: Float[Tensor, "w"]) -> "Rows":
         """Return the rows with the same numbers behind each."""

@@ -15,11 +15,12 @@ import perceivers
 PACKAGE = Path(perceivers.__file__).parent
 
 # Each room may import itself and what stands before it.
-BASE = ("config", "registry")
+BASE = ("config", "registry", "memory")
 MODEL_ROOMS = ("nn", "adapters", "model", "rollout", "precision", "quantization", "zoo", "pretrained", "planning")
 LEAVES = ("processing", "data")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "registry": (),
+    "memory": (),
     "config": BASE,
     **{room: (*BASE, *MODEL_ROOMS[: i + 1]) for i, room in enumerate(MODEL_ROOMS)},
     # It cuts frames into the tiles that the flow's pipeline does.

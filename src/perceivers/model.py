@@ -168,9 +168,19 @@ class Decoder(nn.Module, ABC):
     def forward(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O E"]:
         """Return one row a query, each computed apart from the others."""
 
-    def asker(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Ask | None:
-        """Return a way of answering very many queries under the outputs' last layer, where there is one."""
+    def asker(self, queries: Queries, latents: Float[Tensor, "B N D"], chunk_size: int | None = None) -> Ask | None:
+        """Return a way of answering very many queries under the outputs' last layer, where there is one.
+
+        Args:
+            queries: All of them.
+            latents: What is asked.
+            chunk_size: Answer at most so many at a time; the way may take fewer.
+        """
         return None
+
+    @abstractmethod
+    def numbers_per_answer(self, num_latents: int) -> int:
+        """Return how many numbers are held at the same time for one answer, about."""
 
     @abstractmethod
     def weights(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O N"]:
@@ -245,7 +255,13 @@ class CrossAttentionDecoder(Decoder):
         """Let the queries read the latents."""
         return self.final(self.cross_attend(queries.values, latents, _rows_kept(queries)))
 
-    def asker(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Ask | None:
+    def numbers_per_answer(self, num_latents: int) -> int:
+        """Count a query, its scores, what it reads, and the MLP's hidden layer with what stands beside them."""
+        attention, mlp = self.cross_attend.attention, self.cross_attend.mlp
+        widths = (attention.query.in_features, attention.query.out_features, attention.value.out_features)
+        return 2 * attention.num_heads * num_latents + 3 * sum(widths) + 2 * mlp.widen.out_features + self.num_channels
+
+    def asker(self, queries: Queries, latents: Float[Tensor, "B N D"], chunk_size: int | None = None) -> Ask | None:
         """Return answers in pieces, all layers after the attention folded, when the queries allow it."""
         if queries.keep_mask is not None or not self.cross_attend.can_answer(queries.array, latents.shape[1]):
             return None
@@ -254,7 +270,7 @@ class CrossAttentionDecoder(Decoder):
 
         def ask(segment: Segment, last: Layer) -> Tensor:
             layer = last if final is None else last.after(final)
-            return torch.cat([answer(segment.element(i), layer) for i, answer in enumerate(answers)])
+            return torch.cat([answer(segment.element(i), layer, chunk_size) for i, answer in enumerate(answers)])
 
         return ask
 
@@ -290,6 +306,10 @@ class AverageDecoder(Decoder):
     def forward(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O E"]:
         """Return the mean latent once a query."""
         return repeat(latents.mean(dim=1), "b d -> b o d", o=queries.array.shape[1])
+
+    def numbers_per_answer(self, num_latents: int) -> int:
+        """Count the mean."""
+        return self.num_channels
 
     def weights(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O N"]:
         """Return an equal share for each latent."""
@@ -361,25 +381,40 @@ class PerceiverIO(nn.Module):
             latents: From `encode`.
             where: Which outputs: row-major indices, (K,) for all rows of the batch or (B, K) row by
                 row; `None` asks for all and gives them the form of the modality.
-            chunk_size: Ask for at most so many outputs at a time, which bounds the memory. Where the decoder answers
-                piece by piece anyway (all outputs, one head) its own pieces are smaller still.
+            chunk_size: Ask for at most so many outputs at a time, which bounds the memory. A decoder that answers all
+                outputs piece by piece anyway (one head, nothing masked) takes the smaller pieces of the two.
 
         Raises:
             ValueError: `where` names an output that does not exist, or `chunk_size` is not positive.
         """
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size ({chunk_size}) must be at least 1")
-        outputs = self._ask_for_all(latents) if where is None else None
+        outputs = self._ask_for_all(latents, chunk_size) if where is None else None
         if outputs is None:
             outputs = (
                 self._ask(latents, where) if chunk_size is None else self._ask_in_chunks(latents, where, chunk_size)
             )
         return self.outputs.arrange(outputs, self.queries.output_grid(latents.tokens)) if where is None else outputs
 
-    def _ask_for_all(self, latents: Latents) -> Any:
+    def chunk_size_within(self, memory: int) -> int:
+        """Return how many outputs of one example may be asked for at a time.
+
+        Args:
+            memory: Bytes that asking may take on top of the model, its input and its answers, about.
+
+        Raises:
+            ValueError: It does not suffice for a single output.
+        """
+        weight = self.encoder.latents
+        each = self.decoder.numbers_per_answer(len(weight)) * weight.element_size()
+        if memory < each:
+            raise ValueError(f"memory ({memory} bytes) must suffice for one output, which takes about {each} bytes")
+        return memory // each
+
+    def _ask_for_all(self, latents: Latents, chunk_size: int | None) -> Any:
         """Return all outputs in the way for very many, or `None` where there is none."""
         queries = self.queries(latents.tokens)
-        ask = self.decoder.asker(queries, latents.values)
+        ask = self.decoder.asker(queries, latents.values, chunk_size)
         if ask is None:
             return None
         assert isinstance(queries.array, Rows)

@@ -25,6 +25,7 @@ class ModelRequest:
         numerics: Whose way of computing.
         revision: Branch, tag or commit of a repository.
         device: Where to run.
+        memory: How much asking for outputs may take; see `Pipeline`.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ModelRequest:
     numerics: Numerics | None = None
     revision: str | None = None
     device: str = "cpu"
+    memory: str | None = None
 
 
 def open_model(request: ModelRequest) -> Pipeline:
@@ -60,6 +62,7 @@ def open_model(request: ModelRequest) -> Pipeline:
         model,
         settings=settings,
         device=request.device,
+        memory=request.memory,
         numerics=request.numerics,
         revision=request.revision,
     )

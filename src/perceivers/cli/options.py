@@ -31,6 +31,14 @@ BatchSize = Annotated[
     typer.Option(min=1, help="Examples a batch; does not change the answers. As the task has it when not given."),
 ]
 Device = Annotated[str, typer.Option(help="Where to run: cpu, cuda, cuda:1, mps.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="What asking for very many outputs may take on top of model, input and answer, e.g. 500MB; does not "
+        "change the answers.",
+    ),
+]
 Model = Annotated[
     str,
     typer.Argument(

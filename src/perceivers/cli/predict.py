@@ -8,6 +8,7 @@ import typer
 from perceivers.cli.options import (
     BatchSize,
     Device,
+    Memory,
     Model,
     Numerics,
     OtherModel,
@@ -76,6 +77,7 @@ def predict(
     revision: Revision = None,
     batch_size: BatchSize = None,
     device: Device = "cpu",
+    memory: Memory = None,
     plugin: Plugins = None,
     as_json: JsonLines = False,
 ) -> None:
@@ -97,6 +99,7 @@ def predict(
         numerics=numerics.value if numerics else None,
         revision=revision,
         device=device,
+        memory=memory,
     )
     answer = write_features if features else predict_model
     unreadable = answer(

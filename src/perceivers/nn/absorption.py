@@ -199,20 +199,22 @@ class Answers:
         scale, shift = layers.norm_mlp
         bias = torch.addmv(layers.widen.bias, layers.widen.weight, shift)
         self.widen = multiplier(_along(centred(layers.widen.weight * scale), basis), bias)
-        self.most = max(*self.values.shape, len(bias))
+        self.widest = max(*self.values.shape, len(bias))
 
-    def __call__(self, segment: Segment, last: Layer) -> Float[Tensor, "1 M E"]:
+    def __call__(self, segment: Segment, last: Layer, chunk_size: int | None = None) -> Float[Tensor, "1 M E"]:
         """Answer the queries of a segment, piece by piece.
 
         Args:
             segment: The queries of one element of the batch.
             last: The linear map at the end.
+            chunk_size: Most queries of a piece; `None` leaves it to the size of the processor's cache.
         """
         narrow = last.after(self.layers.narrow)
         values = multiplier(torch.cat([self.coordinates, self.values @ last.weight.mT], dim=-1).mT.contiguous())
         inverse = segment.inverse_deviation(self.layers.eps).to(self.keys.dtype)[..., None]
         meeting = Meeting(segment, self.keys[None])
-        most = max(1, _piece(self.keys.device) // self.most)
+        most = max(1, _piece(self.keys.device) // self.widest)
+        most = most if chunk_size is None else min(most, chunk_size)
         out = self.keys.new_empty(1, segment.num_rows, len(last.bias))
         room = self.keys.new_empty(1, most, len(self.keys))
         for span in segment.spans(most):

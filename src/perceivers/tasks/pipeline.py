@@ -1,6 +1,7 @@
 """Raw input to answer in one call, in the form of the Hugging Face pipelines."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from jaxtyping import Float32
 from PIL import Image
 
 from perceivers.config import override
+from perceivers.memory import parse_memory
 from perceivers.model import PerceiverIO
 from perceivers.nn.linear import pack_linears
 from perceivers.pretrained.folder import save_folder
@@ -30,9 +32,18 @@ class Pipeline:
         task: The task.
         model: The model; put in evaluation mode, its linear layers packed where that is faster (see `nn.linear`).
         origin: Where the weights came from, in words.
+        memory: About how much asking for outputs may take on top of model, input and answer, e.g. "500MB". Tasks
+            with very many outputs (those with a `chunk_size`) then ask for fewer at a time.
+
+    Raises:
+        ValueError: `memory` has another form, or does not suffice for one output.
     """
 
-    def __init__(self, task: Task[Any], model: PerceiverIO, origin: str = "in memory") -> None:
+    def __init__(
+        self, task: Task[Any], model: PerceiverIO, origin: str = "in memory", *, memory: str | int | None = None
+    ) -> None:
+        if memory is not None:
+            task = _within(task, model, parse_memory(memory))
         self.task = task
         self.model = model.eval()
         pack_linears(self.model)
@@ -161,6 +172,7 @@ def pipeline(
     *,
     settings: Mapping[str, Any] | None = None,
     device: str = "cpu",
+    memory: str | int | None = None,
     numerics: Numerics | None = None,
     revision: str | None = None,
     token: str | None = None,
@@ -173,6 +185,7 @@ def pipeline(
             `None` takes the released model of the task, from the Hub or its cache; no other weights take its place.
         settings: Settings of the task to change, by dotted path, e.g. `{"even_tiles": True}` for optical flow.
         device: Where to run it, e.g. "cpu" or "cuda".
+        memory: As in `Pipeline`.
         numerics: As in `perceivers.load`.
         revision: Likewise.
         token: Likewise.
@@ -192,7 +205,16 @@ def pipeline(
         changed = override(fitted.settings, settings, f"{fitted.name} settings")
         trained, done = fitted.adapt(trained, changed)
         fitted, origin = type(fitted)(changed, trained.config), f"{origin}; {done}" if done else origin
-    return Pipeline(fitted, trained.to(torch.device(device)), origin)
+    return Pipeline(fitted, trained.to(torch.device(device)), origin, memory=memory)
+
+
+def _within(task: Task[Any], model: PerceiverIO, memory: int) -> Task[Any]:
+    """Return the task with a chunk size whose chunks fit into `memory`."""
+    most = model.chunk_size_within(memory)
+    chunk_size = getattr(task.settings, "chunk_size", None)
+    if chunk_size is None or chunk_size <= most:
+        return task
+    return type(task)(replace(task.settings, chunk_size=most), task.config)
 
 
 def _task_of(loaded: Loaded, task: str | None, model: str) -> Task[Any]:

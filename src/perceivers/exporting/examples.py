@@ -45,7 +45,11 @@ class Examples:
         if self.max_length is not None:
             length = sizes.get(LENGTH, self.max_length)
             # The end rather than the beginning: that is where padding is.
-            batch = {name: value[:, -length:].contiguous() for name, value in batch.items()}
+            # Cloned: a view remembers how long it was, and a graph would not take that length.
+            batch = {
+                name: torch.clone(value[:, -length:], memory_format=torch.contiguous_format)
+                for name, value in batch.items()
+            }
         return {name: batch[name] for name in self.entries}
 
     def where(self, sizes: Mapping[str, int]) -> dict[str, Tensor]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from perceivers.config import to_json
 from perceivers.exporting.check import Check, compare
@@ -97,15 +96,15 @@ def export(
         examples = Examples(model)
         asked = where if where is not None else sum(examples.output_counts().values()) > 1
         exported = PARTS[part](examples, asked).eval()
-        example = exported.example(_sizes(exported, *_TRACED))
-        shapes = _shapes(exported, example, fixed or {})
-        example = exported.example({**_sizes(exported, *_TRACED), **(fixed or {})})
+        fixed = _checked_sizes(exported, fixed or {})
+        example = exported.example({**_sizes(exported, *_TRACED), **fixed})
+        shapes = {name: _closed(exported.shape(name, value), fixed) for name, value in example.items()}
         program = trace(exported, example, shapes)
         inputs = tuple(Port(name, shapes[name], value.dtype) for name, value in example.items())
         outputs = output_ports(program, inputs)
         with whole_file(path) as partial:
             kind.write(program, partial, (inputs, outputs), _facts(model, part, task))
-            checks = tuple(_checks(exported, kind, partial, fixed or {})) if check else ()
+            checks = tuple(_checks(exported, kind, partial, fixed)) if check else ()
     return Report(
         path=path,
         format=kind.name,
@@ -153,22 +152,21 @@ def _sizes(part: Part, batch: int, queries: int, length_divisor: int = 2) -> dic
     return sizes
 
 
-def _shapes(part: Part, example: Mapping[str, Tensor], fixed: Mapping[str, int]) -> dict[str, Shape]:
-    shapes = {name: part.shape(name, value) for name, value in example.items()}
-    axes = {size.name: size for shape in shapes.values() for size in shape if isinstance(size, Axis)}
+def _checked_sizes(part: Part, fixed: Mapping[str, int]) -> dict[str, int]:
+    """Return sizes of axes to close, when there are such axes and such sizes."""
+    axes = _sizes(part, *_TRACED)
     for name, size in fixed.items():
         if name not in axes:
-            raise ValueError(f"fixed names the axis '{name}'; open axes of this part = {list(axes)}")
-        most = axes[name].most
+            raise ValueError(f"fixed names the axis '{name}'; open axes = {list(axes)}")
+        most = part.examples.max_length if name == LENGTH else None
         if size < 1 or (most is not None and size > most):
-            raise ValueError(
-                f"fixed.{name} ({size}) must be at least 1{'' if most is None else f' and at most {most}'}"
-            )
+            limit = "" if most is None else f" and at most {most}"
+            raise ValueError(f"fixed.{name} ({size}) must be at least 1{limit}")
+    return dict(fixed)
 
-    def closed(size: int | Axis) -> int | Axis:
-        return fixed.get(size.name, size) if isinstance(size, Axis) else size
 
-    return {name: tuple(closed(size) for size in shape) for name, shape in shapes.items()}
+def _closed(shape: Shape, fixed: Mapping[str, int]) -> Shape:
+    return tuple(fixed.get(size.name, size) if isinstance(size, Axis) else size for size in shape)
 
 
 def _checks(part: Part, kind: Format, path: Path, fixed: Mapping[str, int]) -> Iterator[Check]:

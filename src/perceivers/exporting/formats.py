@@ -19,6 +19,8 @@ Run = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 PREFIX = "perceivers."
 # A file of ONNX is one message of Protocol Buffers, which cannot be longer.
 _MOST_BYTES = 2**31 - 1
+# Loggers that tell what the exporters do without, which is nothing to us.
+_CHATTY = ("torch.onnx._internal.exporter._registration", "onnxscript.optimizer._constant_folding")
 
 
 class Format(ABC):
@@ -175,12 +177,14 @@ def _name_axes(model: Any, ports: tuple[Sequence[Port], Sequence[Port]]) -> None
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep to themselves what the exporters say about their own insides."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in _CHATTY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)", category=FutureWarning)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

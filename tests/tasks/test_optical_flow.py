@@ -1,3 +1,4 @@
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,8 @@ class Shift(PerceiverIO):
     motion = torch.tensor([1.5, -0.5])
 
     def forward(self, batch: Batch, where: Any = None) -> Any:
+        if where is not None:
+            return self.motion.expand(*where.shape, 2)
         return self.motion.expand(*batch["frames"].shape[:1], *batch["frames"].shape[2:4], 2)
 
     def decode(self, latents: Any, *, where: Any = None, chunk_size: int | None = None) -> Any:
@@ -191,6 +194,46 @@ def test_losses_count_known_pixels(loss: str, expected: float) -> None:
     item = task.prepare({"frame1": frame(*TILE), "frame2": frame(*TILE), "flow": flow})
     step = task.step(model, task.augment(task.collate([item]), training=True))
     assert float(step.loss) == pytest.approx(expected)
+
+
+def known_part(share: float) -> tuple[OpticalFlow, dict[str, torch.Tensor]]:
+    """Return a task and a batch of two pairs of which only a part of the motion is known, another one each."""
+    task, noise = make(), np.random.default_rng(3)
+    items = []
+    for known in (share, share / 2):
+        flow = noise.normal(size=(*TILE, 2)).astype(np.float32)
+        flow[noise.random(TILE) > known] = np.nan
+        items.append(task.prepare({"frame1": frame(*TILE), "frame2": frame(*TILE), "flow": flow}))
+    return task, task.augment(task.collate(items), training=True)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_training_asks_for_known_pixels_only_and_has_the_loss_of_all(share: float, model: PerceiverIO) -> None:
+    task, batch = known_part(share)
+    valid = batch["valid"]
+    with torch.no_grad():
+        everything = model({"frames": batch["frames"]})
+        step = task.step(copy.deepcopy(model).train(), batch)
+    distances = (everything - batch["flow"]).square().sum(dim=-1).sqrt()
+    assert float(step.loss) == pytest.approx(float(distances[valid].mean()), rel=1e-5)
+    assert step.outputs.shape == step.targets.shape == (2, int(valid.flatten(1).sum(dim=1).max()), 2)
+    known = ~step.targets.isnan().any(dim=-1)
+    assert known.sum(dim=1).tolist() == valid.flatten(1).sum(dim=1).tolist()
+
+
+def test_training_draws_among_known_pixels(model: PerceiverIO) -> None:
+    task, batch = known_part(0.3)
+    task = make(num_outputs=5)
+    training = copy.deepcopy(model).train()
+    torch.manual_seed(0)
+    steps = [task.step(training, batch) for _ in range(60)]
+    assert {step.targets.shape for step in steps} == {(2, 5, 2)}
+    for row in range(2):
+        drawn = {tuple(motion) for step in steps for motion in step.targets[row].tolist()}
+        # All of the known motions come, and none other.
+        assert drawn == {tuple(motion) for motion in batch["flow"][row][batch["valid"][row]].tolist()}
+    with pytest.raises(ValueError, match=r"num_outputs \(0\) must be at least 1"):
+        make(num_outputs=0)
 
 
 def test_results_are_written_in_every_format(model: PerceiverIO, tmp_path: Path) -> None:

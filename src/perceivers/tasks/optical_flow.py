@@ -42,6 +42,8 @@ class OpticalFlowSettings:
             on it.
         loss: What training makes small: the distance between the motions ("epe"), or the sum of the absolute
             differences of their parts ("l1").
+        num_outputs: Pixels that are asked for in each pair of frames in a step of training, drawn at random from
+            those whose motion is known; `None` asks for all of these.
     """
 
     min_overlap: int = 20
@@ -49,11 +51,13 @@ class OpticalFlowSettings:
     tiles_per_batch: int = 1
     chunk_size: int = 32768
     loss: Literal["epe", "l1"] = "epe"
+    num_outputs: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("tiles_per_batch", "chunk_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
+        for name in ("tiles_per_batch", "chunk_size", "num_outputs"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} ({value}) must be at least 1")
         if self.min_overlap < 0:
             raise ValueError(f"min_overlap ({self.min_overlap}) must be at least 0")
 
@@ -188,17 +192,35 @@ class OpticalFlow(Task[OpticalFlowSettings]):
         return {name: torch.stack(parts) for name, parts in cut.items()}
 
     def step(self, model: PerceiverIO, batch: Mapping[str, Tensor]) -> Step:
-        """Return the mean loss over pixels whose motion is known; when evaluating, frames are read by tiles."""
-        flow = model({"frames": batch["frames"]}) if model.training else self._by_tiles(model, batch)
-        difference = flow - batch["flow"]
+        """Return the mean loss over pixels whose motion is known; when evaluating, frames are read by tiles.
+
+        While training, only such pixels are asked for, and outputs and targets are rows of them, (B, K, 2).
+        """
+        truth, valid = batch["flow"], batch["valid"]
+        if model.training:
+            where, valid = self._wanted(valid.flatten(1))  # (B, K)
+            truth = torch.take_along_dim(truth.flatten(1, 2), where[..., None], dim=1)
+            flow = model({"frames": batch["frames"]}, where=where)
+        else:
+            flow = self._by_tiles(model, batch)
+        difference = flow - truth
         if self.settings.loss == "l1":
             error = difference.abs().sum(dim=-1)
         else:
             # The derivative of a distance has no value at 0.
             error = (difference.square().sum(dim=-1) + 1e-12).sqrt()
-        valid = batch["valid"]
         loss = error.where(valid, 0).sum() / valid.sum().clamp(min=1)
-        return Step(loss, flow, batch["flow"].masked_fill(~valid[..., None], torch.nan))
+        return Step(loss, flow, truth.masked_fill(~valid[..., None], torch.nan))
+
+    def _wanted(self, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pixels to ask for, (B, K), and which of them count: rows with fewer are filled up."""
+        limit = self.settings.num_outputs
+        rank = valid.float()
+        if limit is not None:
+            rank = rank * (1 + torch.rand(valid.shape).to(valid.device))
+        width = max(int(valid.sum(dim=1).max()), 1)
+        where = rank.argsort(dim=1, descending=True, stable=True)[:, : width if limit is None else min(width, limit)]
+        return where, valid.take_along_dim(where, dim=1)
 
     def metrics(self) -> MetricCollection:
         """Return the end-point error in pixels, and the shares of outliers; see `end_point_error`."""

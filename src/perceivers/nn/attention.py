@@ -314,7 +314,7 @@ class CrossAttention(nn.Module):
         keep_mask: Bool[Tensor, "B #O #M"] | None = None,
     ) -> Float[Tensor, "B O Q"]:
         """Let `x_q` read `x_kv`; `keep_mask` as in `attend`."""
-        if keep_mask is None and self._absorbs(x_q.shape[1], x_kv):
+        if keep_mask is None and not torch.compiler.is_compiling() and self._absorbs(x_q.shape[1], x_kv):
             read = self._read_absorbed(x_q, x_kv)
         else:
             read = self.attention(self.norm_q(x_q), self.norm_kv(as_array(x_kv)), keep_mask)

@@ -178,21 +178,21 @@ def product(
 
 def _packable(weight: Tensor) -> bool:
     return (
-        not weight.is_mkldnn
+        not torch.compiler.is_compiling()
+        and not weight.is_mkldnn
         and weight.device.type == "cpu"
         and weight.dtype == torch.float32
         and min(weight.shape) > 1
-        and not torch.compiler.is_compiling()
     )
 
 
 def _by_convolution(rows: Tensor, weight: Tensor) -> bool:
     return (
-        rows.device.type == "cpu"
+        not torch.compiler.is_compiling()
+        and rows.device.type == "cpu"
         and rows.dtype == weight.dtype == torch.float32
         and rows.numel() >= _FEWEST_ROWS * weight.shape[1]
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
     )
 
 

@@ -357,12 +357,12 @@ class Positioned(nn.Module):
         """
         block = Content(content) if isinstance(content, Tensor) else content
         if coordinates is None and self.combine == "concat" and block.like.shape[1] == prod(grid_shape):
-            return as_rows(len(block.like), grid_shape, (block, self.block(grid_shape, block.like)))
+            return as_rows(block.like.shape[0], grid_shape, (block, self.block(grid_shape, block.like)))
         content = block.dense()
         features = self.features(grid_shape, content, coordinates)[..., : content.shape[1], :]
         if self.combine == "add":
             return content + features
-        return torch.cat([content, features.expand(len(content), -1, -1)], dim=-1)
+        return torch.cat([content, features.expand(content.shape[0], -1, -1)], dim=-1)
 
     def block(self, grid_shape: GridShape, like: Tensor) -> Block:
         """Return the projected position features as a part of `Rows`."""

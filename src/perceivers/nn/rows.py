@@ -303,6 +303,9 @@ class Rows:
 
     @cached_property
     def _dense(self) -> Tensor:
+        return self._make()
+
+    def _make(self) -> Tensor:
         arrays = [segment.dense() for segment in self.segments]
         return arrays[0] if len(arrays) == 1 else torch.cat(arrays, dim=1)
 
@@ -318,7 +321,8 @@ class Rows:
 
     def dense(self) -> Float[Tensor, "B M C"]:
         """Return the array; made once."""
-        return self._dense
+        # Up to Python 3.11 the cache takes a lock, which a compiler cannot see through.
+        return self._make() if torch.compiler.is_compiling() else self._dense
 
 
 class Meeting:
@@ -457,7 +461,7 @@ def behind(array: Float[Tensor, "B M C"] | Rows, grid_shape: tuple[int, ...], ve
         grid_shape: The grid that its rows form, where it does not say so itself.
         vector: What stands behind each row.
     """
-    rows = array if isinstance(array, Rows) else as_rows(len(array), grid_shape, [Content(array)])
+    rows = array if isinstance(array, Rows) else as_rows(array.shape[0], grid_shape, [Content(array)])
     return rows.with_constant(vector)
 
 

@@ -56,6 +56,25 @@ def test_only_targets_that_count_enter_the_loss() -> None:
     torch.testing.assert_close(step.loss, expected)
 
 
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluating"])
+def test_only_hidden_bytes_are_decoded_and_the_loss_is_that_of_all(training: bool) -> None:
+    task = make(mask_probability=0.3)
+    model = seeded_model(CONFIG, 0).train(training)
+    torch.manual_seed(0)
+    batch = task.augment(collated(task, TEXT[:30], TEXT[30:62]), training=training)
+    decoded: list[torch.Size] = []
+    handle = model.decoder.register_forward_hook(lambda module, args, out: decoded.append(out.shape))
+    step = task.step(model, batch)
+    handle.remove()
+    most = int((batch["target"] != -100).sum(dim=1).max())
+    assert [shape[:2] for shape in decoded] == [(2, most)]
+    assert most < LENGTH
+    everything = model(batch)
+    target = torch.full_like(batch["input_ids"], -100).scatter(1, batch["where"], batch["target"])
+    expected = torch.nn.functional.cross_entropy(everything.flatten(0, 1), target.flatten())
+    torch.testing.assert_close(step.loss, expected)
+
+
 def test_nothing_hidden_gives_a_loss_of_zero() -> None:
     task = make(mask_probability=0.01)
     torch.manual_seed(0)

@@ -50,6 +50,7 @@ def test_every_option_reaches_the_recipe(cli, texts: Path, small, tmp_path: Path
         "--column", "text=text", "--limit", 6, "--model", "text-classifier-small", *small, "--epochs", 1,
         "--batch-size", 3, "--learning-rate", 0.002, "--optimizer", "lamb", "--schedule", "linear", "--seed", 5,
         "--mixed-precision", "no", "--tracker", "none", "--set", "train.optimizer.eps=1e-6",
+        "--activation-checkpointing", "--no-compile",
         "--set", "settings.byte_dropout=0.2", "--output", tmp_path,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -68,6 +69,7 @@ def test_every_option_reaches_the_recipe(cli, texts: Path, small, tmp_path: Path
     assert (train["optimizer"]["name"], train["optimizer"]["learning_rate"]) == ("lamb", 0.002)
     assert train["optimizer"]["eps"] == 1e-6
     assert (train["schedule"]["name"], train["mixed_precision"], train["tracker"]) == ("linear", "no", None)
+    assert (train["activation_checkpointing"], train["compile"]) == (True, False)
     saved = json.loads((tmp_path / "config.json").read_text())
     assert saved["task"]["byte_dropout"] == 0.2
 

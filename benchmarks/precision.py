@@ -36,7 +36,7 @@ from perceivers.train.optim import make_optimizer
 from perceivers.zoo import ZOO
 
 MODELS = ("language", "image-fourier", "image-learned", "image-conv", "optical-flow", "video-autoencoding")
-PAIRS = 5
+PAIRS = 3
 WAYS = ("plain", "checkpointing", "compiled", "compiled checkpointing", "bf16", "bf16 checkpointing")
 STEPS = 4
 

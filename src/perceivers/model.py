@@ -168,6 +168,10 @@ class Decoder(nn.Module, ABC):
     def forward(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O E"]:
         """Return one row a query, each computed apart from the others."""
 
+    def takes_very_many(self) -> bool:
+        """Return whether `asker` may have a way at all, whatever the queries."""
+        return False
+
     def asker(self, queries: Queries, latents: Float[Tensor, "B N D"], chunk_size: int | None = None) -> Ask | None:
         """Return a way of answering very many queries under the outputs' last layer, where there is one.
 
@@ -255,6 +259,10 @@ class CrossAttentionDecoder(Decoder):
         """Let the queries read the latents."""
         return self.final(self.cross_attend(queries.values, latents, _rows_kept(queries)))
 
+    def takes_very_many(self) -> bool:
+        """Return whether the cross-attention can answer in pieces."""
+        return self.cross_attend.can_answer()
+
     def numbers_per_answer(self, num_latents: int) -> int:
         """Count a query, its scores, what it reads, and the MLP's hidden layer with what stands beside them."""
         attention, mlp = self.cross_attend.attention, self.cross_attend.mlp
@@ -263,7 +271,8 @@ class CrossAttentionDecoder(Decoder):
 
     def asker(self, queries: Queries, latents: Float[Tensor, "B N D"], chunk_size: int | None = None) -> Ask | None:
         """Return answers in pieces, all layers after the attention folded, when the queries allow it."""
-        if queries.keep_mask is not None or not self.cross_attend.can_answer(queries.array, latents.shape[1]):
+        in_parts = isinstance(queries.array, Rows) and queries.keep_mask is None
+        if not in_parts or queries.array.shape[1] < 2 * latents.shape[1]:
             return None
         answers = [self.cross_attend.answers(one) for one in latents]
         final = Layer(self.final.dense_weight(), self.final.bias) if isinstance(self.final, Linear) else None
@@ -413,6 +422,8 @@ class PerceiverIO(nn.Module):
 
     def _ask_for_all(self, latents: Latents, chunk_size: int | None) -> Any:
         """Return all outputs in the way for very many, or `None` where there is none."""
+        if not self.decoder.takes_very_many():
+            return None
         queries = self.queries(latents.tokens)
         ask = self.decoder.asker(queries, latents.values, chunk_size)
         if ask is None:

@@ -314,7 +314,7 @@ class CrossAttention(nn.Module):
         keep_mask: Bool[Tensor, "B #O #M"] | None = None,
     ) -> Float[Tensor, "B O Q"]:
         """Let `x_q` read `x_kv`; `keep_mask` as in `attend`."""
-        if keep_mask is None and not torch.compiler.is_compiling() and self._absorbs(x_q.shape[1], x_kv):
+        if keep_mask is None and self._absorbs(x_q.shape[1], x_kv):
             read = self._read_absorbed(x_q, x_kv)
         else:
             read = self.attention(self.norm_q(x_q), self.norm_kv(as_array(x_kv)), keep_mask)
@@ -340,15 +340,14 @@ class CrossAttention(nn.Module):
         values = attention.output(attention.value(normed))
         return Answers(keys @ query.weight, keys @ query.bias, values, layers)
 
-    def can_answer(self, queries: object, num_rows: int) -> bool:
-        """Return whether `answers` serves: more queries in parts than rows, one head, no residual, only inference."""
-        if not isinstance(queries, Rows) or queries.shape[1] < 2 * num_rows:
-            return False
-        return not self.query_residual and not self.training and self._one_free_head() and self._infers()
+    def can_answer(self) -> bool:
+        """Return whether `answers` is at hand: one head, no residual, nothing but inference."""
+        return not (self.query_residual or self.training) and self._one_free_head() and self._infers()
 
     def _absorbs(self, num_queries: int, x_kv: Tensor | Rows) -> bool:
         """Return whether projecting the queries only is cheaper than projecting what they read."""
-        if not self._one_free_head():
+        # Without memory (a plan is made) and while a graph is traced the model stands as it is written.
+        if not self._one_free_head() or torch.compiler.is_compiling() or self.norm_q.weight.is_meta:
             return False
         attention = self.attention
         num_rows, width = x_kv.shape[1:]

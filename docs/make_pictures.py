@@ -1,4 +1,4 @@
-"""Draw the two pictures of `architecture.md`: the rooms and the data flow.
+"""Draw the pictures of `architecture.md`, rooms and data flow, and of `performance.md`, reading in pieces.
 
 python docs/make_pictures.py
 """
@@ -46,33 +46,36 @@ def picture(width: int, height: int, parts: list[str]) -> str:
 def rooms() -> str:
     """Return the picture of rooms: an arrow points to what a room imports."""
     chain = [
-        ("nn", ["attention, MLP", "positions", "convolution"], "#e7ecef"),
-        ("adapters", ["text  image  label", "one file a modality"], "#cfe3f5"),
-        ("model", ["Encoder  Decoder", "PerceiverIO"], "#f6e3b4"),
+        ("nn", ["attention, MLP", "positions", "fast algebra"], "#e7ecef"),
+        ("adapters", ["text, image, ...", "one file each"], "#cfe3f5"),
+        ("model", ["Encoder, Decoder", "PerceiverIO"], "#f6e3b4"),
         ("rollout", ["attention back", "to the input"], "#e7ecef"),
+        ("precision", ["bf16, fp16", "int8 weights"], "#e7ecef"),
         ("zoo", ["name to config", "data only"], "#e7ecef"),
         ("pretrained", ["save, load", "key tables"], "#e7ecef"),
         ("planning", ["cost without", "weights"], "#e7ecef"),
         ("tasks", ["prepare  loss", "metrics  present"], "#cfe3f5"),
         ("train", ["loop, optimisers", "checkpoints"], "#e7ecef"),
+        ("exporting", ["ONNX", "torch.export"], "#e7ecef"),
+        ("benchmark", ["time, memory", "beside others"], "#e7ecef"),
         ("cli", ["commands", "demo, report"], "#e7ecef"),
     ]
     parts = []
     for i, (title, lines, fill) in enumerate(chain):
-        x = 16 + i * 146
-        parts.append(box(x, 40, 122, 104, title, lines, fill))
+        x = 16 + i * 128
+        parts.append(box(x, 40, 104, 104, title, lines, fill))
         if i:
             parts.append(arrow(x, 92, x - 23, 92))
     parts.append(box(972, 196, 150, 74, "processing", ["files to arrays", "and pictures"], "#dcefdc"))
     parts.append(box(1154, 196, 150, 74, "data", ["sources, checks"], "#dcefdc"))
-    parts.append(arrow(1087, 146, 1057, 194))
-    parts.append(arrow(1247, 146, 1232, 194))
+    parts.append(arrow(1092, 146, 1057, 194))
+    parts.append(arrow(1220, 146, 1225, 194))
     parts.append(
         "<text x='16' y='228' font-size='13'>An arrow points to what a room imports; none points back.</text>"
         "<text x='16' y='248' font-size='13'>Blue rooms grow by one file: a modality, a task.</text>"
         "<text x='16' y='268' font-size='13'>Green rooms are leaves: they know no model.</text>"
     )
-    return picture(1482, 290, parts)
+    return picture(1672, 290, parts)
 
 
 def flow() -> str:
@@ -104,7 +107,39 @@ def flow() -> str:
     return picture(1292, 340, parts)
 
 
+def pieces() -> str:
+    """Return the picture of a read in pieces: what is made, and what never is."""
+    never = "fill='none' stroke='#b23a48' stroke-width='1.6' stroke-dasharray='6 4'"
+    parts = [
+        box(16, 96, 150, 92, "latents", ["(N, D)", "normalised"], "#e7ecef"),
+        box(226, 96, 190, 92, "few vectors q'", ["(N, C)", "query and key", "projections in them"], "#f6e3b4"),
+        box(476, 46, 210, 82, "content", ["(M, c), c much less than C", "pixels, patches"], "#cfe3f5"),
+        box(476, 156, 210, 82, "positions", ["a table an axis: (H, C), (W, C)", "Fourier features"], "#cfe3f5"),
+        box(
+            752, 96, 200, 92, "scores of a piece", ["content @ q' + A[y] + B[x]", "divided by the deviation"], "#f6e3b4"
+        ),
+        box(1018, 96, 200, 92, "running sums", ["weights @ content", "sums over rows, columns"], "#f6e3b4"),
+        box(1284, 96, 150, 92, "what was read", ["(N, C), then", "value and output", "projections"], "#e7ecef"),
+        arrow(166, 142, 224, 142),
+        arrow(416, 142, 750, 142),
+        arrow(686, 87, 750, 118),
+        arrow(686, 197, 750, 166),
+        arrow(952, 142, 1016, 142),
+        arrow(1218, 142, 1282, 142),
+        f"<rect x='476' y='276' width='210' height='56' rx='10' {never}/>",
+        "<text x='581' y='300' font-size='13' text-anchor='middle' fill='#b23a48'>never made: tokens (M, C),</text>",
+        "<text x='581' y='318' font-size='13' text-anchor='middle' fill='#b23a48'>their norm, keys, values</text>",
+        f"<rect x='752' y='276' width='200' height='56' rx='10' {never}/>",
+        "<text x='852' y='300' font-size='13' text-anchor='middle' fill='#b23a48'>never made:</text>",
+        "<text x='852' y='318' font-size='13' text-anchor='middle' fill='#b23a48'>all weights (N, M)</text>",
+        "<text x='752' y='36' font-size='13'>for one piece of the M inputs after the other</text>",
+        "<line x1='752' y1='44' x2='1218' y2='44' stroke='#33415c'/>",
+    ]
+    return picture(1450, 350, parts)
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / "rooms.svg").write_text(rooms(), encoding="utf-8")
     (FOLDER / "flow.svg").write_text(flow(), encoding="utf-8")
+    (FOLDER / "pieces.svg").write_text(pieces(), encoding="utf-8")

@@ -26,6 +26,7 @@ class ModelRequest:
         revision: Branch, tag or commit of a repository.
         device: Where to run.
         memory: How much asking for outputs may take; see `Pipeline`.
+        precision: Number format; see `Pipeline`.
     """
 
     name: str
@@ -36,6 +37,7 @@ class ModelRequest:
     revision: str | None = None
     device: str = "cpu"
     memory: str | None = None
+    precision: str = "float32"
 
 
 def open_model(request: ModelRequest) -> Pipeline:
@@ -63,6 +65,7 @@ def open_model(request: ModelRequest) -> Pipeline:
         settings=settings,
         device=request.device,
         memory=request.memory,
+        precision=request.precision,
         numerics=request.numerics,
         revision=request.revision,
     )

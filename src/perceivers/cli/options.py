@@ -31,6 +31,9 @@ BatchSize = Annotated[
     typer.Option(min=1, help="Examples a batch; does not change the answers. As the task has it when not given."),
 ]
 Device = Annotated[str, typer.Option(help="Where to run: cpu, cuda, cuda:1, mps.")]
+Precision = Annotated[
+    str, typer.Option(help="Number format: float32; bf16 or fp16 for the latents' layers; int8 for rounded weights.")
+]
 Memory = Annotated[
     str | None,
     typer.Option(

@@ -13,6 +13,7 @@ from perceivers.cli.options import (
     Numerics,
     OtherModel,
     Plugins,
+    Precision,
     Revision,
     Settings,
     TaskName,
@@ -78,6 +79,7 @@ def predict(
     batch_size: BatchSize = None,
     device: Device = "cpu",
     memory: Memory = None,
+    precision: Precision = "float32",
     plugin: Plugins = None,
     as_json: JsonLines = False,
 ) -> None:
@@ -100,6 +102,7 @@ def predict(
         revision=revision,
         device=device,
         memory=memory,
+        precision=precision,
     )
     answer = write_features if features else predict_model
     unreadable = answer(

@@ -15,14 +15,18 @@ from perceivers.config import override
 from perceivers.memory import parse_memory
 from perceivers.model import PerceiverIO
 from perceivers.nn.linear import pack_linears
+from perceivers.precision import PRECISIONS, autocast
 from perceivers.pretrained.folder import save_folder
 from perceivers.pretrained.hf_configs import Numerics
 from perceivers.pretrained.source import Loaded, open_source
+from perceivers.quantization import quantize_int8
 from perceivers.rollout import attention_rollout, input_attention
 from perceivers.tasks.base import TASKS, Result, Task, task_from_json, to_device
 
 # What is followed: from the outputs through all layers, or the latents' first look at the input alone.
 GAZES = ("rollout", "read")
+# Number formats that a pipeline computes in, and weights rounded to eight bits.
+CHOICES = (*PRECISIONS, "int8")
 
 
 class Pipeline:
@@ -34,16 +38,32 @@ class Pipeline:
         origin: Where the weights came from, in words.
         memory: About how much asking for outputs may take on top of model, input and answer, e.g. "500MB". Tasks
             with very many outputs (those with a `chunk_size`) then ask for fewer at a time.
+        precision: Number format: "float32"; "bf16" or "fp16" for the latents' layers (see `perceivers.precision`); or
+            "int8", which rounds the weights of the model in place (see `perceivers.quantization`).
 
     Raises:
-        ValueError: `memory` has another form, or does not suffice for one output.
+        ValueError: `memory` has another form, or does not suffice for one output; or there is no such precision here.
     """
 
     def __init__(
-        self, task: Task[Any], model: PerceiverIO, origin: str = "in memory", *, memory: str | int | None = None
+        self,
+        task: Task[Any],
+        model: PerceiverIO,
+        origin: str = "in memory",
+        *,
+        memory: str | int | None = None,
+        precision: str = "float32",
     ) -> None:
+        if precision not in CHOICES:
+            raise ValueError(f"precision '{precision}' not found; choices = {list(CHOICES)}")
         if memory is not None:
             task = _within(task, model, parse_memory(memory))
+        if precision == "int8":
+            quantize_int8(model.eval())
+        # The number format of what runs; rounded weights run in float32.
+        self.precision = "float32" if precision == "int8" else precision
+        with autocast(model, self.precision):
+            pass  # Refuses a precision that the device does not have before anything is read.
         self.task = task
         self.model = model.eval()
         pack_linears(self.model)
@@ -72,7 +92,8 @@ class Pipeline:
         """Answer a list of inputs."""
         if top_k < 1:
             raise ValueError(f"top_k ({top_k}) must be at least 1")
-        return self.task.predict(self.model, inputs, top_k=top_k)
+        with autocast(self.model, self.precision):
+            return self.task.predict(self.model, inputs, top_k=top_k)
 
     def stream(self, inputs: Iterable[Any], *, top_k: int = 5) -> Iterator[Result]:
         """Answer inputs one after the other as they come, so that neither they nor the answers need be held."""
@@ -156,7 +177,8 @@ class Pipeline:
     @torch.inference_mode()
     def _read(self, pieces: Sequence[Mapping[str, Any]]) -> Float32[np.ndarray, "B N D"]:
         batch = to_device(self.task.collate(pieces), self.model)
-        return self.model.encode(batch).values.float().cpu().numpy()
+        with autocast(self.model, self.precision):
+            return self.model.encode(batch).values.float().cpu().numpy()
 
 
 def _hand_out(latents: np.ndarray, waiting: list[tuple[list[np.ndarray], int]]) -> None:
@@ -173,6 +195,7 @@ def pipeline(
     settings: Mapping[str, Any] | None = None,
     device: str = "cpu",
     memory: str | int | None = None,
+    precision: str = "float32",
     numerics: Numerics | None = None,
     revision: str | None = None,
     token: str | None = None,
@@ -186,6 +209,7 @@ def pipeline(
         settings: Settings of the task to change, by dotted path, e.g. `{"even_tiles": True}` for optical flow.
         device: Where to run it, e.g. "cpu" or "cuda".
         memory: As in `Pipeline`.
+        precision: Likewise.
         numerics: As in `perceivers.load`.
         revision: Likewise.
         token: Likewise.
@@ -205,7 +229,7 @@ def pipeline(
         changed = override(fitted.settings, settings, f"{fitted.name} settings")
         trained, done = fitted.adapt(trained, changed)
         fitted, origin = type(fitted)(changed, trained.config), f"{origin}; {done}" if done else origin
-    return Pipeline(fitted, trained.to(torch.device(device)), origin, memory=memory)
+    return Pipeline(fitted, trained.to(torch.device(device)), origin, memory=memory, precision=precision)
 
 
 def _within(task: Task[Any], model: PerceiverIO, memory: int) -> Task[Any]:

@@ -1,9 +1,9 @@
 """Weights in eight bits: a quarter of the memory, and integer products where the processor has them.
 
 `quantize_int8` rounds the weight of each linear layer of encoder and decoder to 255 levels, output by output. While
-a layer runs, its inputs are rounded in the same way, row by row, and integers are multiplied, which is up to three times
-as fast as float32 on CPUs with VNNI where layers are wide, and slower where they are narrow. Nothing is calibrated, and
-no data is needed.
+a layer runs, its inputs are rounded in the same way, row by row, and integers are multiplied: up to three times as fast
+as float32 on CPUs with VNNI where layers are wide, and slower where they are narrow. Nothing is calibrated, and no data
+is needed.
 """
 
 import copy

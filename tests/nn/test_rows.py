@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from perceivers.nn.positions import FourierPositionConfig
-from perceivers.nn.rows import Block, Constant, Content, Meeting, Projected, Rows, WeightedSums, as_rows, behind, joined
+from perceivers.nn.rows import Block, Constant, Content, Meeting, Rows, WeightedSums, as_rows, behind, joined
 
 BATCH, VECTORS = 2, 5
 GRIDS = [(7,), (3, 4), (2, 3, 5)]
@@ -26,14 +26,13 @@ def positions(grid: tuple[int, ...]) -> Block:
 def blocks(grid: tuple[int, ...]) -> dict[str, list[Block]]:
     count = int(torch.tensor(grid).prod())
     content, table = Content(random(BATCH, count, 3) + 4), Content(random(1, count, 2))
-    projected = Projected(random(BATCH, count, 2), random(6, 2), random(6))
     return {
         "content": [content],
         "positions": [positions(grid)],
         "constant": [Constant(random(4))],
         "content and positions": [content, positions(grid)],
-        "projected and a table": [projected, table],
-        "all": [content, positions(grid), projected, table, Constant(random(4))],
+        "content and a table": [content, table],
+        "all": [content, positions(grid), table, Constant(random(4))],
     }
 
 
@@ -99,5 +98,4 @@ def test_segments_and_paddings_make_one_array() -> None:
 
 def test_rows_know_whether_they_are_trained() -> None:
     assert not segment_of((3, 4), "all").requires_grad
-    weight = torch.zeros(6, 2, dtype=torch.float64, requires_grad=True)
-    assert as_rows(1, (2,), [Projected(random(1, 2, 2), weight, random(6))]).requires_grad
+    assert as_rows(1, (2,), [Constant(torch.zeros(6, requires_grad=True))]).requires_grad

@@ -11,14 +11,13 @@ last), `W` its last axis, `w` width of a block.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, reduce
 from math import prod
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
-from torch.nn import functional
 
 
 class Block(ABC):
@@ -82,47 +81,6 @@ class Content(Block):
         """Measure each row, which takes two passes and does not cancel."""
         variance, mean = torch.var_mean(self.values, dim=-1, correction=0)
         return mean.double(), variance.double() * self.num_channels
-
-
-@dataclass(frozen=True)
-class Projected(Block):
-    """Numbers of each row after a linear layer that widens them.
-
-    Args:
-        values: The numbers before it.
-        weight: Of the layer.
-        bias: Likewise.
-    """
-
-    values: Float[Tensor, "b M v"]
-    weight: Float[Tensor, "w v"]
-    bias: Float[Tensor, "w"]
-
-    @property
-    def num_channels(self) -> int:
-        """Width of the layer's result."""
-        return len(self.weight)
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        """See `Block`."""
-        return (self.values, self.weight, self.bias)
-
-    def element(self, index: int) -> "Projected":
-        """Return the numbers of one element of the batch."""
-        return self if len(self.values) == 1 else replace(self, values=self.values[index : index + 1])
-
-    def dense(self) -> Float[Tensor, "#B #M w"]:
-        """Apply the layer."""
-        return functional.linear(self.values, self.weight, self.bias)
-
-    def moments(self) -> tuple[Float64[Tensor, "#B #M"], Float64[Tensor, "#B #M"]]:
-        """Return the mean and the length of `R (values, 1)`, R the triangle of the centred layer: squares only."""
-        layer = torch.cat([self.weight, self.bias[:, None]], dim=1).double()
-        mean = layer.mean(dim=0)
-        triangle = torch.linalg.qr(layer - mean, mode="r").R.mT
-        values = self.values.double()
-        lengths = (values @ triangle[:-1] + triangle[-1]).square().sum(dim=-1)
-        return values @ mean[:-1] + mean[-1], lengths
 
 
 @dataclass(frozen=True)
@@ -341,9 +299,6 @@ class Meeting:
         for block, part in zip(segment.blocks, parts, strict=True):
             if isinstance(block, Content):
                 self.contents.append((block.values, part.mT))
-            elif isinstance(block, Projected):
-                self.contents.append((block.values, (part @ block.weight).mT))
-                self.lines = self.lines + (part @ block.bias)[:, None]
             elif isinstance(block, Constant):
                 self.lines = self.lines + (part @ block.vector)[:, None]
             elif isinstance(block, GridAxes):
@@ -383,9 +338,7 @@ class WeightedSums:
 
         self.lines, self.columns = zeros(segment.num_rows // grid[-1]), zeros(grid[-1])
         self.contents = [
-            (block.values, zeros(block.values.shape[-1]))
-            for block in segment.blocks
-            if isinstance(block, Content | Projected)
+            (block.values, zeros(block.values.shape[-1])) for block in segment.blocks if isinstance(block, Content)
         ]
 
     def add(self, span: Span, weights: Float[Tensor, "B m R"]) -> None:
@@ -410,8 +363,6 @@ class WeightedSums:
         for block in self.segment.blocks:
             if isinstance(block, Content):
                 parts.append(next(contents).mT)
-            elif isinstance(block, Projected):
-                parts.append(next(contents).mT @ block.weight.mT + mass[..., None] * block.bias)
             elif isinstance(block, Constant):
                 parts.append(mass[..., None] * block.vector)
             elif isinstance(block, GridAxes):

@@ -18,9 +18,10 @@ from perceivers.adapters import Batch, InputConfig, OutputConfig, Queries, Query
 from perceivers.adapters.base import Ask
 from perceivers.config import Variant
 from perceivers.nn.absorption import Layer
-from perceivers.nn.attention import Activation, CrossAttention, EmptyRows, LayerConfig, SelfAttention
+from perceivers.nn.attention import CrossAttention, EmptyRows, LayerConfig, SelfAttention
 from perceivers.nn.init import plain_linear, truncated_normal_
 from perceivers.nn.linear import Linear
+from perceivers.nn.mlp import Activation
 from perceivers.nn.rows import Rows, Segment
 
 

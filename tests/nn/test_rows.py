@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from perceivers.nn.pieces import Meeting, WeightedSums
 from perceivers.nn.positions import FourierPositionConfig
-from perceivers.nn.rows import Block, Constant, Content, Meeting, Rows, WeightedSums, as_rows, behind, joined
+from perceivers.nn.rows import Block, Constant, Content, Rows, as_rows, behind, joined
 
 BATCH, VECTORS = 2, 5
 GRIDS = [(7,), (3, 4), (2, 3, 5)]

@@ -1,7 +1,6 @@
 """Attention, multi-layer perceptrons and positions: the mathematics, free of any modality."""
 
 from perceivers.nn.attention import (
-    MLP,
     Attention,
     CrossAttention,
     LayerConfig,
@@ -10,6 +9,7 @@ from perceivers.nn.attention import (
     attention_weights,
 )
 from perceivers.nn.maps import AttentionCall, AttentionMaps, record_attention, record_calls
+from perceivers.nn.mlp import MLP
 from perceivers.nn.positions import (
     FourierPositionConfig,
     LearnedPositionConfig,

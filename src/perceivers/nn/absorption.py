@@ -11,7 +11,7 @@ so that of each of the many rows only its deviation is needed. What remains are 
 vectors and weighted sums of plain rows, which `nn.rows` takes from the blocks that a row is made of.
 
 Everything is exact in real arithmetic. `read` is for many rows read by few queries, `Answers` for many queries that
-ask few rows. The plain form, `CrossAttention.plain`, is what both are tested against.
+ask few rows. The plain form, a call of `nn.attention.Attention`, is what both are tested against.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from perceivers.nn.linear import multiplier
-from perceivers.nn.rows import Meeting, Rows, Segment, Span, WeightedSums
+from perceivers.nn.pieces import Meeting, WeightedSums
+from perceivers.nn.rows import Rows, Segment, Span
 
 # Numbers of a piece of the attention matrix: it stays in the processor's cache, or keeps a GPU busy.
 _PIECE = {"cpu": 2**20, "cuda": 2**26}

@@ -19,13 +19,11 @@ from perceivers.nn import absorption
 from perceivers.nn.absorption import Answers, Folded, Layer
 from perceivers.nn.init import scaled_linear
 from perceivers.nn.linear import Linear
+from perceivers.nn.mlp import MLP, Activation
 from perceivers.nn.rows import Rows, as_array
 
-Activation = Literal["gelu_tanh", "gelu_erf"]
 # What a query gets that may attend to nothing: zeros, as in the original, or the mean of all values, as in ports.
 EmptyRows = Literal["zeros", "mean"]
-# The original uses the tanh approximation; ports exist that were trained with the exact form.
-_APPROXIMATE = {"gelu_tanh": "tanh", "gelu_erf": "none"}
 
 LAYER_NORM_EPS = 1e-5
 # From so many weights a head on, what fills keys up to the width of values costs less than keeping the weights.
@@ -184,43 +182,6 @@ class Attention(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         return rearrange(x, "b n (h c) -> b h n c", h=self.num_heads)
-
-
-class MLP(nn.Module):
-    """Two linear layers with a GELU between them.
-
-    Args:
-        channels: Width of input and output.
-        widening_factor: Hidden width as a multiple of `channels`.
-        activation: Form of the GELU.
-        dropout: Probability of dropping an output while training.
-        init_scale: Scale of the variance-scaling initialiser.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        *,
-        widening_factor: int,
-        activation: Activation = "gelu_tanh",
-        dropout: float = 0.0,
-        init_scale: float = 1.0,
-    ) -> None:
-        super().__init__()
-        self.widen = scaled_linear(channels, widening_factor * channels, init_scale)
-        self.narrow = scaled_linear(widening_factor * channels, channels, init_scale)
-        self.dropout = nn.Dropout(dropout)
-        self.approximate = _APPROXIMATE[activation]
-
-    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        """Transform each element on its own."""
-        return self.dropout(self.narrow(self.widen.activated(x, self.approximate)))
-
-    def added(self, x: Float[Tensor, "B N D"], residual: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        """Return `residual` plus the transformed elements."""
-        if self.training:
-            return residual + self(x)
-        return self.narrow.added(self.widen.activated(x, self.approximate), residual)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ from perceivers.adapters.multimodal import MultimodalInputConfig, MultimodalOutp
 from perceivers.adapters.text import TextInputConfig, TextOutputConfig, TextQueryConfig
 from perceivers.adapters.video import VideoInputConfig
 from perceivers.model import CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig
-from perceivers.nn.attention import Activation
+from perceivers.nn.mlp import Activation
 from perceivers.nn.positions import FourierPositionConfig, LearnedPositionConfig, PositionedConfig
 
 if TYPE_CHECKING:

@@ -48,7 +48,8 @@ def rooms() -> str:
     chain = [
         ("nn", ["attention, MLP", "positions", "fast algebra"], "#e7ecef"),
         ("adapters", ["text, image, ...", "one file each"], "#cfe3f5"),
-        ("model", ["Encoder, Decoder", "PerceiverIO"], "#f6e3b4"),
+        ("decoders", ["attention,", "mean"], "#f6e3b4"),
+        ("model", ["Encoder", "PerceiverIO"], "#f6e3b4"),
         ("rollout", ["attention back", "to the input"], "#e7ecef"),
         ("precision", ["bf16, fp16", "int8 weights"], "#e7ecef"),
         ("zoo", ["name to config", "data only"], "#e7ecef"),
@@ -66,16 +67,16 @@ def rooms() -> str:
         parts.append(box(x, 40, 104, 104, title, lines, fill))
         if i:
             parts.append(arrow(x, 92, x - 23, 92))
-    parts.append(box(972, 196, 150, 74, "processing", ["files to arrays", "and pictures"], "#dcefdc"))
-    parts.append(box(1154, 196, 150, 74, "data", ["sources, checks"], "#dcefdc"))
-    parts.append(arrow(1092, 146, 1057, 194))
-    parts.append(arrow(1220, 146, 1225, 194))
+    parts.append(box(1100, 196, 150, 74, "processing", ["files to arrays", "and pictures"], "#dcefdc"))
+    parts.append(box(1282, 196, 150, 74, "data", ["sources, checks"], "#dcefdc"))
+    parts.append(arrow(1220, 146, 1185, 194))
+    parts.append(arrow(1348, 146, 1353, 194))
     parts.append(
         "<text x='16' y='228' font-size='13'>An arrow points to what a room imports; none points back.</text>"
         "<text x='16' y='248' font-size='13'>Blue rooms grow by one file: a modality, a task.</text>"
         "<text x='16' y='268' font-size='13'>Green rooms are leaves: they know no model.</text>"
     )
-    return picture(1672, 290, parts)
+    return picture(1800, 290, parts)
 
 
 def flow() -> str:

@@ -14,14 +14,8 @@ from perceivers.adapters import InputConfig, OutputConfig, QueryConfig
 from perceivers.adapters.image import PixelInputConfig
 from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig
 from perceivers.config import Variant, override
-from perceivers.model import (
-    AverageDecoderConfig,
-    CrossAttentionDecoderConfig,
-    DecoderConfig,
-    EncoderConfig,
-    PerceiverConfig,
-    PerceiverIO,
-)
+from perceivers.decoders import AverageDecoderConfig, CrossAttentionDecoderConfig, DecoderConfig
+from perceivers.model import EncoderConfig, PerceiverConfig, PerceiverIO
 
 # Reads twice and runs two blocks, so that sharing and repeating show.
 ENCODER = EncoderConfig(

@@ -16,7 +16,10 @@ PACKAGE = Path(perceivers.__file__).parent
 
 # Each room may import itself and what stands before it.
 BASE = ("config", "registry", "memory")
-MODEL_ROOMS = ("nn", "adapters", "model", "rollout", "precision", "quantization", "zoo", "pretrained", "planning")
+MODEL_ROOMS = (
+    *("nn", "adapters", "decoders", "model", "rollout", "precision", "quantization"),
+    *("zoo", "pretrained", "planning"),
+)
 LEAVES = ("processing", "data")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "registry": (),

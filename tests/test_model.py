@@ -9,9 +9,8 @@ import torch
 
 from model_examples import ENCODER, change_shows, example_batch, fields_of, model_around, seeded
 from perceivers.adapters.image import PixelInputConfig
-from perceivers.adapters.label import LabelOutputConfig, NoQueryConfig
 from perceivers.adapters.text import TextInputConfig, TextOutputConfig
-from perceivers.model import AverageDecoderConfig, EncoderConfig, PerceiverConfig, PerceiverIO
+from perceivers.model import EncoderConfig, PerceiverConfig, PerceiverIO
 from perceivers.nn import record_attention
 
 # Widths that differ on each side, so that defaults taken from one side or the other show.
@@ -127,20 +126,6 @@ def test_sharing_of_blocks() -> None:
     shared = seeded(with_encoder(IMAGE, num_blocks=3))
     apart = seeded(with_encoder(IMAGE, num_blocks=3, share_blocks=False))
     assert count(apart) == count(shared) + 2 * count(shared.encoder.blocks)
-
-
-def test_averaged_head_is_a_linear_layer_on_the_mean_latent() -> None:
-    config = replace(
-        IMAGE, queries=NoQueryConfig(), decoder=AverageDecoderConfig(), outputs=LabelOutputConfig(num_classes=5)
-    )
-    model = seeded(config).eval()
-    batch = example_batch(model)
-    latents = model.encode(batch)
-    linear = model.outputs.get_submodule("linear")
-    torch.testing.assert_close(model.decode(latents), linear(latents.values.mean(dim=1)))
-    assert not list(model.decoder.parameters())
-    with pytest.raises(ValueError, match=r"the 'average' decoder reads no queries \(8 channels\); use 'none' queries"):
-        PerceiverIO(replace(IMAGE, decoder=AverageDecoderConfig()))
 
 
 def test_wrong_settings_are_refused() -> None:

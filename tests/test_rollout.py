@@ -19,7 +19,8 @@ from perceivers.adapters.image import GridQueryConfig
 from perceivers.adapters.label import NoQueryConfig
 from perceivers.adapters.multimodal import MultimodalOutputConfig
 from perceivers.adapters.text import TextInput, TextOutputConfig
-from perceivers.model import AverageDecoderConfig, EncoderConfig, PerceiverConfig, PerceiverIO
+from perceivers.decoders import AverageDecoderConfig
+from perceivers.model import EncoderConfig, PerceiverConfig, PerceiverIO
 from perceivers.nn import Attention, FourierPositionConfig, record_attention
 
 ONE_READ = replace(ENCODER, num_blocks=3, num_layers_per_block=2, num_cross_attends=1, num_cross_heads=2, qk_channels=4)

@@ -4,25 +4,21 @@ Also the original Perceiver (arXiv:2103.03206): repeated cross-attention and the
 fields of `EncoderConfig` and kinds of `DecoderConfig`.
 """
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from einops import repeat
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from perceivers.adapters import Batch, InputConfig, OutputConfig, Queries, QueryConfig, Tokens
-from perceivers.adapters.base import Ask
-from perceivers.config import Variant
-from perceivers.nn.absorption import Layer
+from perceivers.adapters import Batch, InputConfig, OutputConfig, QueryConfig, Tokens
+from perceivers.decoders import DecoderConfig
 from perceivers.nn.attention import CrossAttention, EmptyRows, LayerConfig, SelfAttention
-from perceivers.nn.init import plain_linear, truncated_normal_
-from perceivers.nn.linear import Linear
+from perceivers.nn.init import truncated_normal_
 from perceivers.nn.mlp import Activation
-from perceivers.nn.rows import Rows, Segment
+from perceivers.nn.rows import Rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +141,7 @@ class Encoder(nn.Module):
 
     def _cross_attention(self, input_channels: int) -> CrossAttention:
         config = self.config
-        layer = _layer(config, config.num_cross_heads, config.cross_widening_factor)
+        layer = self._layer(config.num_cross_heads, config.cross_widening_factor)
         return CrossAttention(
             replace(layer, empty_rows=config.empty_rows),
             q_channels=config.latent_channels,
@@ -155,176 +151,22 @@ class Encoder(nn.Module):
         )
 
     def _self_attention(self) -> SelfAttention:
+        layer = self._layer(self.config.num_self_heads, self.config.self_widening_factor)
+        return SelfAttention(layer, channels=self.config.latent_channels)
+
+    def _layer(self, num_heads: int, widening_factor: int) -> LayerConfig:
         config = self.config
-        layer = _layer(config, config.num_self_heads, config.self_widening_factor)
-        return SelfAttention(layer, channels=config.latent_channels)
-
-
-class Decoder(nn.Module, ABC):
-    """Answers queries from latents. `num_channels` is the width of an answer."""
-
-    num_channels: int
-
-    @abstractmethod
-    def forward(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O E"]:
-        """Return one row a query, each computed apart from the others."""
-
-    def takes_very_many(self) -> bool:
-        """Return whether `asker` may have a way at all, whatever the queries."""
-        return False
-
-    def asker(self, queries: Queries, latents: Float[Tensor, "B N D"], chunk_size: int | None = None) -> Ask | None:
-        """Return a way of answering very many queries under the outputs' last layer, where there is one.
-
-        Args:
-            queries: All of them.
-            latents: What is asked.
-            chunk_size: Answer at most so many at a time; the way may take fewer.
-        """
-        return None
-
-    @abstractmethod
-    def numbers_per_answer(self, num_latents: int) -> int:
-        """Return how many numbers are held at the same time for one answer, about."""
-
-    @abstractmethod
-    def weights(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O N"]:
-        """Return how much each answer takes from each latent; a row sums to 1, or is 0 where it takes nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecoderConfig(Variant, ABC):
-    """How latents become answers."""
-
-    @abstractmethod
-    def build(self, query_channels: int, latent_channels: int) -> Decoder:
-        """Make the module."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrossAttentionDecoderConfig(DecoderConfig, kind="cross-attention"):
-    """Queries attend to the latents (Perceiver IO).
-
-    Args:
-        num_heads: Heads.
-        widening_factor: Hidden width of the MLP.
-        qk_channels: Width of queries and keys; `None` takes the side named by `cross_attention_shape`.
-        v_channels: Width of values; `None` takes `qk_channels`.
-        cross_attention_shape: Which side gives the default width: queries (q) or latents (kv).
-        query_residual: Add the query to what it reads.
-        final_channels: Project the answers to this width; `None` leaves them as wide as the queries.
-        activation: Form of the GELU.
-        dropout: Dropout on results of attention and MLP.
-        attention_dropout: Dropout on attention weights.
-        attention_init_scale: Initialiser scale of attention weights.
-        mlp_init_scale: Initialiser scale of MLP weights.
-    """
-
-    num_heads: int
-    widening_factor: int = 1
-    qk_channels: int | None = None
-    v_channels: int | None = None
-    cross_attention_shape: Literal["q", "kv"] = "kv"
-    query_residual: bool = False
-    final_channels: int | None = None
-    activation: Activation = "gelu_tanh"
-    dropout: float = 0.0
-    attention_dropout: float = 0.0
-    attention_init_scale: float = 1.0
-    mlp_init_scale: float = 1.0
-
-    def build(self, query_channels: int, latent_channels: int) -> "CrossAttentionDecoder":
-        """Make the module."""
-        return CrossAttentionDecoder(self, query_channels, latent_channels)
-
-
-class CrossAttentionDecoder(Decoder):
-    """One cross-attention from queries to latents."""
-
-    def __init__(self, config: CrossAttentionDecoderConfig, query_channels: int, latent_channels: int) -> None:
-        super().__init__()
-        self.cross_attend = CrossAttention(
-            _layer(config, config.num_heads, config.widening_factor),
-            q_channels=query_channels,
-            kv_channels=latent_channels,
-            shape_for_attention=config.cross_attention_shape,
-            query_residual=config.query_residual,
+        return LayerConfig(
+            num_heads=num_heads,
+            qk_channels=config.qk_channels,
+            v_channels=config.v_channels,
+            widening_factor=widening_factor,
+            activation=config.activation,
+            dropout=config.dropout,
+            attention_dropout=config.attention_dropout,
+            attention_init_scale=config.attention_init_scale,
+            mlp_init_scale=config.mlp_init_scale,
         )
-        self.final: nn.Module = nn.Identity()
-        self.num_channels = query_channels
-        if config.final_channels is not None:
-            self.final = plain_linear(query_channels, config.final_channels)
-            self.num_channels = config.final_channels
-
-    def forward(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O E"]:
-        """Let the queries read the latents."""
-        return self.final(self.cross_attend(queries.values, latents, _rows_kept(queries)))
-
-    def takes_very_many(self) -> bool:
-        """Return whether the cross-attention can answer in pieces."""
-        return self.cross_attend.can_answer()
-
-    def numbers_per_answer(self, num_latents: int) -> int:
-        """Count a query, its scores, what it reads, and the MLP's hidden layer with what stands beside them."""
-        attention, mlp = self.cross_attend.attention, self.cross_attend.mlp
-        widths = (attention.query.in_features, attention.query.out_features, attention.value.out_features)
-        return 2 * attention.num_heads * num_latents + 3 * sum(widths) + 2 * mlp.widen.out_features + self.num_channels
-
-    def asker(self, queries: Queries, latents: Float[Tensor, "B N D"], chunk_size: int | None = None) -> Ask | None:
-        """Return answers in pieces, all layers after the attention folded, when the queries allow it."""
-        in_parts = isinstance(queries.array, Rows) and queries.keep_mask is None
-        if not in_parts or queries.array.shape[1] < 2 * latents.shape[1]:
-            return None
-        answers = [self.cross_attend.answers(one) for one in latents]
-        final = Layer(self.final.dense_weight(), self.final.bias) if isinstance(self.final, Linear) else None
-
-        def ask(segment: Segment, last: Layer) -> Tensor:
-            layer = last if final is None else last.after(final)
-            return torch.cat([answer(segment.element(i), layer, chunk_size) for i, answer in enumerate(answers)])
-
-        return ask
-
-    def weights(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O N"]:
-        """Return the attention, mean over heads."""
-        layer = self.cross_attend
-        q, kv = layer.norm_q(queries.values), layer.norm_kv(latents)
-        return layer.attention.weights(q, kv, _rows_kept(queries)).mean(dim=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AverageDecoderConfig(DecoderConfig, kind="average"):
-    """The mean of the latents answers every query (the original Perceiver's classifier)."""
-
-    def build(self, query_channels: int, latent_channels: int) -> "AverageDecoder":
-        """Make the module.
-
-        Raises:
-            ValueError: The queries have a width, which the mean would ignore.
-        """
-        if query_channels:
-            raise ValueError(f"the 'average' decoder reads no queries ({query_channels} channels); use 'none' queries")
-        return AverageDecoder(latent_channels)
-
-
-class AverageDecoder(Decoder):
-    """The mean over latents."""
-
-    def __init__(self, latent_channels: int) -> None:
-        super().__init__()
-        self.num_channels = latent_channels
-
-    def forward(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O E"]:
-        """Return the mean latent once a query."""
-        return repeat(latents.mean(dim=1), "b d -> b o d", o=queries.array.shape[1])
-
-    def numbers_per_answer(self, num_latents: int) -> int:
-        """Count the mean."""
-        return self.num_channels
-
-    def weights(self, queries: Queries, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B O N"]:
-        """Return an equal share for each latent."""
-        batch_size, num_latents, _ = latents.shape
-        return latents.new_full((batch_size, queries.array.shape[1], num_latents), 1 / num_latents)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -439,21 +281,3 @@ class PerceiverIO(nn.Module):
     def _ask(self, latents: Latents, where: Any) -> Any:
         queries = self.queries(latents.tokens, where)  # (B, O, F)
         return self.outputs(self.decoder(queries, latents.values), queries)
-
-
-def _rows_kept(queries: Queries) -> Bool[Tensor, "B O 1"] | None:
-    return None if queries.keep_mask is None else queries.keep_mask[:, :, None]
-
-
-def _layer(config: EncoderConfig | CrossAttentionDecoderConfig, num_heads: int, widening_factor: int) -> LayerConfig:
-    return LayerConfig(
-        num_heads=num_heads,
-        qk_channels=config.qk_channels,
-        v_channels=config.v_channels,
-        widening_factor=widening_factor,
-        activation=config.activation,
-        dropout=config.dropout,
-        attention_dropout=config.attention_dropout,
-        attention_init_scale=config.attention_init_scale,
-        mlp_init_scale=config.mlp_init_scale,
-    )

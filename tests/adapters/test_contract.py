@@ -23,7 +23,8 @@ from perceivers.adapters import InputConfig, OutputConfig, QueryConfig
 from perceivers.adapters.base import InputAdapter, grid_size
 from perceivers.adapters.label import NoQueryConfig
 from perceivers.config import from_json, to_json
-from perceivers.model import AverageDecoderConfig, DecoderConfig, PerceiverConfig
+from perceivers.decoders import AverageDecoderConfig, DecoderConfig
+from perceivers.model import PerceiverConfig
 from perceivers.nn import FourierPositionConfig, LearnedPositionConfig, PositionConfig
 
 INPUTS = {f"input {kind}": model_around(inputs=cls.example()) for kind, cls in built_in(InputConfig).items()}

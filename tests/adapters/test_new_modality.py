@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from perceivers.adapters import Batch, InputAdapter, InputConfig, OutputAdapter, OutputConfig, Queries, Tokens
 from perceivers.adapters.image import GridQueryConfig
 from perceivers.config import from_json, to_json
-from perceivers.model import CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig, PerceiverIO
+from perceivers.decoders import CrossAttentionDecoderConfig
+from perceivers.model import EncoderConfig, PerceiverConfig, PerceiverIO
 from perceivers.nn import FourierPositionConfig
 
 

@@ -21,7 +21,8 @@ import torch
 from perceivers.adapters import InputAdapter, InputConfig, Tokens
 from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig
 from perceivers.data.roles import ROLES, Role
-from perceivers.model import CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig
+from perceivers.decoders import CrossAttentionDecoderConfig
+from perceivers.model import EncoderConfig, PerceiverConfig
 from perceivers.nn.positions import FourierPositionConfig
 from perceivers.tasks import TASKS
 from perceivers.tasks.base import stack

@@ -13,7 +13,8 @@ from torchmetrics import MeanSquaredError, MetricCollection
 
 from perceivers.adapters import Batch, InputAdapter, InputConfig, Tokens
 from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig
-from perceivers.model import CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig, PerceiverIO
+from perceivers.decoders import CrossAttentionDecoderConfig
+from perceivers.model import EncoderConfig, PerceiverConfig, PerceiverIO
 from perceivers.pretrained.load import seeded_model
 from perceivers.tasks import TASKS, Result, Rows, Step, Task
 from perceivers.tasks.base import stack, to_device

@@ -14,7 +14,8 @@ from perceivers.benchmark.inputs import Batch, example, task_of
 from perceivers.benchmark.ours import LEARNING_RATE
 from perceivers.benchmark.peer_transformers import flow_patches, normalised_images
 from perceivers.benchmark.runs import Run
-from perceivers.model import CrossAttentionDecoderConfig, PerceiverConfig
+from perceivers.decoders import CrossAttentionDecoderConfig
+from perceivers.model import PerceiverConfig
 from perceivers.nn.positions import FourierPositionConfig
 
 

@@ -14,7 +14,8 @@ from perceivers.adapters.image import Conv1x1InputConfig, ConvInputConfig, Image
 from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig
 from perceivers.adapters.multimodal import MultimodalInputConfig, MultimodalOutputConfig, MultimodalQueryConfig
 from perceivers.config import Variant
-from perceivers.model import CrossAttentionDecoderConfig, PerceiverConfig, PerceiverIO
+from perceivers.decoders import CrossAttentionDecoderConfig
+from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.nn.positions import LearnedPositionConfig, PositionConfig, PositionedConfig
 from perceivers.pretrained.assemble import assemble, meta_model
 from perceivers.pretrained.keys import (

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from perceivers.adapters.image import Conv1x1InputConfig, ConvInputConfig, ImageInputConfig, PixelInputConfig
 from perceivers.config import override, to_json
-from perceivers.model import CrossAttentionDecoderConfig, PerceiverConfig, PerceiverIO
+from perceivers.decoders import CrossAttentionDecoderConfig
+from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.nn.convolution import BatchNorm
 from perceivers.nn.positions import FourierPositions, LearnedPositionConfig
 from perceivers.pretrained.assemble import assemble, meta_model, own_tensors

@@ -32,7 +32,8 @@ from perceivers.adapters.label import LabelInputConfig, LabelOutputConfig, Learn
 from perceivers.adapters.multimodal import MultimodalInputConfig, MultimodalOutputConfig, MultimodalQueryConfig
 from perceivers.adapters.text import TextInputConfig, TextOutputConfig, TextQueryConfig
 from perceivers.adapters.video import VideoInputConfig
-from perceivers.model import CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig
+from perceivers.decoders import CrossAttentionDecoderConfig
+from perceivers.model import EncoderConfig, PerceiverConfig
 from perceivers.nn.mlp import Activation
 from perceivers.nn.positions import FourierPositionConfig, LearnedPositionConfig, PositionedConfig
 

@@ -1,7 +1,8 @@
 """Optical flow."""
 
 from perceivers.adapters.flow import FlowInputConfig, FlowOutputConfig, TokenQueryConfig
-from perceivers.model import CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig
+from perceivers.decoders import CrossAttentionDecoderConfig
+from perceivers.model import EncoderConfig, PerceiverConfig
 from perceivers.nn.positions import FourierPositionConfig, PositionedConfig
 from perceivers.zoo.spec import ZOO, Spec
 

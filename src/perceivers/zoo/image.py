@@ -3,7 +3,8 @@
 from perceivers.adapters import InputConfig
 from perceivers.adapters.image import Conv1x1InputConfig, ConvInputConfig, PatchInputConfig, PixelInputConfig
 from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig, NoQueryConfig
-from perceivers.model import AverageDecoderConfig, CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig
+from perceivers.decoders import AverageDecoderConfig, CrossAttentionDecoderConfig
+from perceivers.model import EncoderConfig, PerceiverConfig
 from perceivers.nn.positions import FourierPositionConfig, LearnedPositionConfig, PositionedConfig
 from perceivers.zoo.citations import PERCEIVER, PERCEIVER_BIBTEX
 from perceivers.zoo.spec import ZOO, Spec

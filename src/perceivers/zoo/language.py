@@ -2,7 +2,8 @@
 
 from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig
 from perceivers.adapters.text import TextInputConfig, TextOutputConfig, TextQueryConfig
-from perceivers.model import CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig
+from perceivers.decoders import CrossAttentionDecoderConfig
+from perceivers.model import EncoderConfig, PerceiverConfig
 from perceivers.nn.positions import LearnedPositionConfig, PositionedConfig
 from perceivers.zoo.spec import ZOO, Spec
 

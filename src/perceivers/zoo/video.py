@@ -7,7 +7,8 @@ from perceivers.adapters.image import GridQueryConfig, PixelOutputConfig
 from perceivers.adapters.label import LabelInputConfig, LabelOutputConfig, LearnedQueryConfig
 from perceivers.adapters.multimodal import MultimodalInputConfig, MultimodalOutputConfig, MultimodalQueryConfig
 from perceivers.adapters.video import VideoInputConfig
-from perceivers.model import CrossAttentionDecoderConfig, EncoderConfig, PerceiverConfig
+from perceivers.decoders import CrossAttentionDecoderConfig
+from perceivers.model import EncoderConfig, PerceiverConfig
 from perceivers.nn.positions import FourierPositionConfig, PositionedConfig
 from perceivers.zoo.spec import ZOO, Spec
 

@@ -43,7 +43,7 @@ def psnr(reference: np.ndarray, other: np.ndarray, peak: float = 1.0) -> float:
     if not 0 < peak < math.inf:
         raise ValueError(f"peak ({peak}) must be a positive number")
     reference, other = _pair(reference, other)
-    return _decibels(peak**2, float(np.mean((reference - other) ** 2)))
+    return decibels(peak**2, float(np.mean((reference - other) ** 2)))
 
 
 def signal_to_noise(reference: np.ndarray, other: np.ndarray) -> float:
@@ -62,7 +62,7 @@ def signal_to_noise(reference: np.ndarray, other: np.ndarray) -> float:
     power = float(np.mean(reference**2))
     if not power:
         raise ValueError("reference is zero everywhere; without a signal there is no ratio")
-    return _decibels(power, float(np.mean((reference - other) ** 2)))
+    return decibels(power, float(np.mean((reference - other) ** 2)))
 
 
 def _pair(reference: np.ndarray, other: np.ndarray) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
@@ -77,7 +77,8 @@ def _pair(reference: np.ndarray, other: np.ndarray) -> tuple[Float[np.ndarray, "
     return pair[0].astype(np.float64), pair[1].astype(np.float64)
 
 
-def _decibels(power: float, noise: float) -> float:
+def decibels(power: float, noise: float) -> float:
+    """Return how far a mean square lies above that of the noise, in dB; infinite where there is no noise."""
     return math.inf if noise == 0 else 10 * math.log10(power / noise)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from perceivers.processing.audio import write_wav
 from perceivers.processing.files import write_picture, write_whole
-from perceivers.processing.video_pictures import side_by_side, spectrogram_picture, waveform_picture
+from perceivers.processing.video_pictures import decibels, side_by_side, spectrogram_picture, waveform_picture
 from perceivers.processing.video_writing import video_writer, write_gif
 from perceivers.tasks.drawing import below, captioned, draw_bars
 
@@ -92,7 +92,7 @@ class VideoResult:
     def video_psnr(self) -> float:
         """Peak signal-to-noise ratio of all frames, in dB."""
         sizes = [window.video.size for window in self.windows]
-        return psnr_of(float(np.average([window.video_mse for window in self.windows], weights=sizes)), VIDEO_PEAK)
+        return decibels(VIDEO_PEAK**2, float(np.average([window.video_mse for window in self.windows], weights=sizes)))
 
     @property
     def audio_psnr(self) -> float | None:
@@ -100,7 +100,7 @@ class VideoResult:
         sizes = [window.audio.size for window in self.windows]
         if not self.has_audio or not sum(sizes):
             return None
-        return psnr_of(float(np.average([window.audio_mse for window in self.windows], weights=sizes)), AUDIO_PEAK)
+        return decibels(AUDIO_PEAK**2, float(np.average([window.audio_mse for window in self.windows], weights=sizes)))
 
     @property
     def best_labels(self) -> list[dict[str, Any]]:
@@ -116,8 +116,8 @@ class VideoResult:
         windows = [
             {
                 "start": round(window.start, 4),
-                "video_psnr": _rounded(psnr_of(window.video_mse, VIDEO_PEAK)),
-                "audio_psnr": _rounded(psnr_of(window.audio_mse, AUDIO_PEAK)) if self.has_audio else None,
+                "video_psnr": _rounded(decibels(VIDEO_PEAK**2, window.video_mse)),
+                "audio_psnr": _rounded(decibels(AUDIO_PEAK**2, window.audio_mse)) if self.has_audio else None,
                 "labels": self._best(window.probabilities),
             }
             for window in self.windows
@@ -172,11 +172,6 @@ class VideoResult:
             for window in self.windows:
                 frames = [window.video, window.video_out] if both else [window.video_out]
                 writer.write(np.concatenate(frames, axis=2), window.audio_out if self.has_audio else None)
-
-
-def psnr_of(mse: float, peak: float) -> float:
-    """Return the peak signal-to-noise ratio in dB of a mean squared error; infinite for none."""
-    return math.inf if mse == 0 else 10 * math.log10(peak**2 / mse)
 
 
 def _rounded(value: float) -> float | str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from perceivers.cli import show
-from perceivers.cli.options import Json, Numerics, Revision, examples
+from perceivers.cli.options import Json, Numerics, Revision, Source, examples
 
 EXAMPLES = examples(
     "perceivers convert language language-model --to perceivers",
@@ -26,15 +26,7 @@ class Layout(str, Enum):
 
 
 def convert(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SRC",
-            help="Folder of a model (saved here, or by transformers), checkpoint file of the original, "
-            "released model, or owner/name on the Hub.",
-            show_default=False,
-        ),
-    ],
+    source: Source,
     target: Annotated[Path, typer.Argument(metavar="DST", help="Folder to write.", show_default=False)],
     to: Annotated[Layout, typer.Option(help="Layout: transformers' own, or this library's.", show_default=False)],
     numerics: Numerics = None,

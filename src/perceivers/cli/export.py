@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from perceivers.cli import show
-from perceivers.cli.options import Json, Numerics, Plugins, Revision, examples, pairs
+from perceivers.cli.options import Json, Numerics, Plugins, Revision, Source, examples, pairs
 from perceivers.cli.plugins import import_plugins
 
 EXAMPLES = examples(
@@ -35,15 +35,7 @@ class PartChoice(str, Enum):
 
 
 def export(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SRC",
-            help="Folder of a model (saved here, or by transformers), checkpoint file of the original, "
-            "released model, or owner/name on the Hub.",
-            show_default=False,
-        ),
-    ],
+    source: Source,
     target: Annotated[
         Path, typer.Argument(metavar="DST", help="File to write, .onnx or .pt2 (torch.export).", show_default=False)
     ],

@@ -50,6 +50,15 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SRC",
+        help="Folder of a model (saved here, or by transformers), checkpoint file of the original, released model, "
+        "or owner/name on the Hub.",
+        show_default=False,
+    ),
+]
 OtherModel = Annotated[
     str | None, typer.Option("--model", metavar="MODEL", help="Another model than the released one of the task.")
 ]

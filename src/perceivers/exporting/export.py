@@ -13,7 +13,7 @@ import torch
 from perceivers.config import to_json
 from perceivers.exporting.check import Check, compare
 from perceivers.exporting.examples import BATCH, LENGTH, Examples
-from perceivers.exporting.formats import Format, format_of
+from perceivers.exporting.formats import Format, Graph, format_of
 from perceivers.exporting.interface import PARTS, Axis, Part, Port, Shape
 from perceivers.exporting.trace import at_rest, output_ports, trace
 from perceivers.model import PerceiverIO
@@ -101,16 +101,21 @@ def export(
         shapes = {name: _closed(exported.shape(name, value), fixed) for name, value in example.items()}
         program = trace(exported, example, shapes)
         inputs = tuple(Port(name, shapes[name], value.dtype) for name, value in example.items())
-        outputs = output_ports(program, inputs)
+        graph = Graph(
+            program=program,
+            inputs=inputs,
+            outputs=output_ports(program, inputs),
+            facts=_facts(model, part, task),
+        )
         with whole_file(path) as partial:
-            kind.write(program, partial, (inputs, outputs), _facts(model, part, task))
+            kind.write(graph, partial)
             checks = tuple(_checks(exported, kind, partial, fixed)) if check else ()
     return Report(
         path=path,
         format=kind.name,
         part=part,
-        inputs=inputs,
-        outputs=outputs,
+        inputs=graph.inputs,
+        outputs=graph.outputs,
         num_bytes=path.stat().st_size,
         seconds=time.perf_counter() - start,
         checks=checks,

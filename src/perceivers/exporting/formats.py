@@ -3,8 +3,9 @@
 import logging
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +24,32 @@ _MOST_BYTES = 2**31 - 1
 _CHATTY = ("torch.onnx._internal.exporter._registration", "onnxscript.optimizer._constant_folding")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """A part of a model, ready to be written: a function from one mapping of tensors to another.
+
+    Args:
+        program: The function.
+        inputs: What it takes, in order.
+        outputs: What it gives, in order.
+        facts: What a file tells of the model, text by name.
+    """
+
+    program: ExportedProgram
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    facts: Mapping[str, str]
+
+
 class Format(ABC):
-    """A kind of file: its `name` among `FORMATS`, its `ending`, and the `title` by which people know it."""
+    """A kind of file: its `name` among `FORMATS`, and its `ending`."""
 
     name: str
     ending: str
-    title: str
 
     @abstractmethod
-    def write(
-        self,
-        program: ExportedProgram,
-        path: Path,
-        ports: tuple[Sequence[Port], Sequence[Port]],
-        facts: Mapping[str, str],
-    ) -> None:
-        """Write a graph.
-
-        Args:
-            program: The graph, a function from one mapping to another.
-            path: The file.
-            ports: Its inputs and its outputs, in order.
-            facts: What the file tells of the model, text by name.
-        """
+    def write(self, graph: Graph, path: Path) -> None:
+        """Write a graph to a file."""
 
     @abstractmethod
     def open(self, path: Path) -> Run:
@@ -57,38 +61,31 @@ class Onnx(Format):
 
     name = "onnx"
     ending = ".onnx"
-    title = "ONNX"
 
-    def write(
-        self,
-        program: ExportedProgram,
-        path: Path,
-        ports: tuple[Sequence[Port], Sequence[Port]],
-        facts: Mapping[str, str],
-    ) -> None:
-        """Write a graph.
+    def write(self, graph: Graph, path: Path) -> None:
+        """Write a graph to a file.
 
         Raises:
             ValueError: The model is too large for a file of ONNX.
         """
         import onnx  # noqa: F401  (the exporter's own complaint about its absence names no extra)
 
-        size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
+        size = sum(tensor.numel() * tensor.element_size() for tensor in graph.program.state_dict.values())
         if size > _MOST_BYTES:
             raise ValueError(f"the weights take {size:,} bytes, a file of ONNX at most {_MOST_BYTES:,}; export to .pt2")
-        inputs, outputs = ([port.name for port in some] for some in ports)
+        inputs, outputs = ([port.name for port in ports] for ports in (graph.inputs, graph.outputs))
         with _quiet():
             exported = torch.onnx.export(
-                program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False, external_data=False
+                graph.program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False, external_data=False
             )
         assert exported is not None
         model = exported.model
-        _name_axes(model, ports)
+        _name_axes(model, graph)
         for node in model.graph:
             # Lines of the code that made it, and where it lies on this machine.
             node.metadata_props.clear()
-        model.metadata_props.update({f"{PREFIX}{name}": text for name, text in facts.items()})
-        model.producer_name, model.producer_version = "perceivers", facts["version"]
+        model.metadata_props.update({f"{PREFIX}{name}": text for name, text in graph.facts.items()})
+        model.producer_name, model.producer_version = "perceivers", graph.facts["version"]
         with _quiet():
             exported.save(path, external_data=False)
 
@@ -113,20 +110,14 @@ class Program(Format):
 
     name = "torch"
     ending = ".pt2"
-    title = "torch.export"
 
-    def write(
-        self,
-        program: ExportedProgram,
-        path: Path,
-        ports: tuple[Sequence[Port], Sequence[Port]],
-        facts: Mapping[str, str],
-    ) -> None:
-        """Write a graph."""
+    def write(self, graph: Graph, path: Path) -> None:
+        """Write a graph to a file."""
         # Otherwise they, however large, would lie in the file.
-        program.example_inputs = None
+        graph.program.example_inputs = None
         with _quiet():
-            torch.export.save(program, path, extra_files={f"{PREFIX}{name}": text for name, text in facts.items()})
+            facts = {f"{PREFIX}{name}": text for name, text in graph.facts.items()}
+            torch.export.save(graph.program, path, extra_files=facts)
 
     def open(self, path: Path) -> Run:
         """Return what a program computes."""
@@ -159,16 +150,15 @@ def format_of(path: Path, name: str | None) -> Format:
     return found
 
 
-def _name_axes(model: Any, ports: tuple[Sequence[Port], Sequence[Port]]) -> None:
+def _name_axes(model: Any, graph: Graph) -> None:
     """Give the open axes of inputs and outputs their names in place of the tracer's symbols."""
     names: dict[str, str] = {}
-    for values, some in zip((model.graph.inputs, model.graph.outputs), ports, strict=True):
-        for value, port in zip(values, some, strict=True):
-            for found, size in zip(value.shape, port.shape, strict=True):
-                if isinstance(size, Axis):
-                    names[str(found)] = size.name
-    values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
-    for value in values:
+    values = [*model.graph.inputs, *model.graph.outputs]
+    for value, port in zip(values, (*graph.inputs, *graph.outputs), strict=True):
+        for found, size in zip(value.shape, port.shape, strict=True):
+            if isinstance(size, Axis):
+                names[str(found)] = size.name
+    for value in (*model.graph.inputs, *(value for node in model.graph for value in node.outputs)):
         for axis, size in enumerate(value.shape or ()):
             if str(size) in names:
                 value.shape[axis] = names[str(size)]

@@ -38,7 +38,8 @@ class Int8Linear(Linear):
     def __init__(self, linear: Linear, *, int8_inputs: bool = True) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.int8_inputs = int8_inputs
+        # Tried here and not while it runs: a compiled layer could not.
+        self.int8_inputs = int8_inputs and _multiplies_integers()
         self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach(), requires_grad=False)
         levels, scale = _round(linear.dense_weight().detach())
         self.levels: Int8[Tensor, "E C"]
@@ -58,8 +59,7 @@ class Int8Linear(Linear):
 
     def forward(self, input: Float[Tensor, "... C"]) -> Float[Tensor, "... E"]:
         """Multiply each row by the weight and add the bias."""
-        rounds = self.int8_inputs and input.device.type == "cpu" and input.numel() > 0 and not input.requires_grad
-        if rounds and _multiplies_integers():
+        if self.int8_inputs and input.device.type == "cpu" and input.numel() > 0 and not input.requires_grad:
             levels, row_scale = _round(input.reshape(-1, self.in_features))
             sums = _int_mm(levels, self.levels.mT).to(row_scale.dtype).mul_(row_scale)
             out = sums.reshape(*input.shape[:-1], self.out_features)

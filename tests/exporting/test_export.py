@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from model_examples import leaves, seeded
 from perceivers.exporting import TOLERANCE, Axis, export
 from perceivers.exporting.formats import FORMATS
 from perceivers.model import Latents, PerceiverIO
+from perceivers.quantization import quantize_int8
 from perceivers.zoo import ZOO
 
 SMALL = [name for name in ZOO if name.endswith("-small")]
@@ -60,7 +62,8 @@ def test_files_compute_what_models_do(name: str, kind: str, tmp_path: Path) -> N
     assert report.num_bytes == report.path.stat().st_size > 0
     # Sizes that neither the trace nor the checks have seen.
     axes = {size.name: size for port in report.inputs for size in port.shape if isinstance(size, Axis)}
-    length = axes["length"].most - 5 if "length" in axes else None
+    longest = axes["length"].most if "length" in axes else None
+    length = None if longest is None else longest - 5
     batch = batch_of(model, 4, length)
     where: Any = None
     if "queries" in axes:
@@ -201,11 +204,44 @@ def test_refusals_are_one_sentence(tmp_path: Path) -> None:
 
 def test_what_no_graph_can_hold_is_refused(tmp_path: Path) -> None:
     model = model_of("digits-small")
-    model.encoder.blocks[0].append(_Counting())
+    model.encoder.blocks.add_module("0", nn.Sequential(model.encoder.blocks[0], _Counting()))
     with pytest.raises(ValueError, match="this model cannot be exported: ") as caught:
         export(model, tmp_path / "m.onnx")
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_missing_packages_show_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    # By its module: the package offers the function of the same name.
+    monkeypatch.setattr(sys.modules["perceivers.exporting.export"], "trace", None)
+    with pytest.raises(ImportError) as caught:
+        export(model_of("digits-small"), tmp_path / "m.onnx")
+    assert caught.value.name == "onnxruntime"
+
+
+def test_positions_count_in_the_size_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of("optical-flow-small")
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    monkeypatch.setattr("perceivers.exporting.formats._MOST_BYTES", weights)
+    with pytest.raises(ValueError, match=r"the weights take .* bytes, a file of ONNX at most .*; export to \.pt2"):
+        export(model, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@torch.no_grad()
+def test_weights_in_eight_bits_can_be_exported(tmp_path: Path) -> None:
+    model = quantize_int8(model_of("digits-small"))
+    program = export(model, tmp_path / "m.pt2")
+    assert_close(open_file(program.path)(batch_of(model, 4)), model(batch_of(model, 4)))
+    with pytest.raises(
+        ValueError, match=r"cannot be written as ONNX, but perhaps to \.pt2: No ONNX function"
+    ) as caught:
+        export(model, tmp_path / "m.onnx")
+    assert "\n" not in str(caught.value)
+    floats = quantize_int8(model_of("digits-small"), int8_inputs=False)
+    graph = export(floats, tmp_path / "m.onnx")
+    assert_close(open_file(graph.path)(batch_of(model, 4)), floats(batch_of(model, 4)))
 
 
 @torch.no_grad()

@@ -84,6 +84,7 @@ def export(
     Raises:
         ValueError: The place is taken, an argument says nothing about this model, the model cannot be exported, or
             the file does not compute what the model does.
+        ImportError: A package is missing that writes files of this kind, or runs them.
     """
     start = time.perf_counter()
     path = Path(path)

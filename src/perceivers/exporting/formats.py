@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from perceivers.exporting.interface import Axis, Port
+from perceivers.exporting.trace import first_line
 
 Run = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 # What is told of the model in a file stands under names that begin so.
@@ -42,10 +44,11 @@ class Graph:
 
 
 class Format(ABC):
-    """A kind of file: its `name` among `FORMATS`, and its `ending`."""
+    """A kind of file: its `name` among `FORMATS`, its `ending`, and the `packages` that write and run it."""
 
     name: str
     ending: str
+    packages: tuple[str, ...] = ()
 
     @abstractmethod
     def write(self, graph: Graph, path: Path) -> None:
@@ -61,24 +64,20 @@ class Onnx(Format):
 
     name = "onnx"
     ending = ".onnx"
+    packages = ("onnx", "onnxscript", "onnxruntime")
 
     def write(self, graph: Graph, path: Path) -> None:
         """Write a graph to a file.
 
         Raises:
-            ValueError: The model is too large for a file of ONNX.
+            ValueError: The model is too large for a file of ONNX, or does what ONNX has no word for.
         """
-        import onnx  # noqa: F401  (the exporter's own complaint about its absence names no extra)
-
-        size = sum(tensor.numel() * tensor.element_size() for tensor in graph.program.state_dict.values())
+        # Positions are no weights, and lie in the file all the same.
+        held = (*graph.program.state_dict.values(), *graph.program.constants.values())
+        size = sum(tensor.nbytes for tensor in held if isinstance(tensor, Tensor))
         if size > _MOST_BYTES:
             raise ValueError(f"the weights take {size:,} bytes, a file of ONNX at most {_MOST_BYTES:,}; export to .pt2")
-        inputs, outputs = ([port.name for port in ports] for ports in (graph.inputs, graph.outputs))
-        with _quiet():
-            exported = torch.onnx.export(
-                graph.program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False, external_data=False
-            )
-        assert exported is not None
+        exported = _to_onnx(graph)
         model = exported.model
         _name_axes(model, graph)
         for node in model.graph:
@@ -139,6 +138,7 @@ def format_of(path: Path, name: str | None) -> Format:
 
     Raises:
         ValueError: There is no such format, or the ending is another one's.
+        ImportError: A package is missing that the format needs.
     """
     if name is not None and name not in FORMATS:
         raise ValueError(f"format '{name}' not found; choices = {sorted(FORMATS)}")
@@ -147,7 +147,25 @@ def format_of(path: Path, name: str | None) -> Format:
     if found is None or (name is not None and found is not FORMATS[name]):
         wanted = sorted(endings) if name is None else FORMATS[name].ending
         raise ValueError(f"'{path}' must end in {' or '.join([wanted] if isinstance(wanted, str) else wanted)}")
+    for package in found.packages:
+        import_module(package)
     return found
+
+
+def _to_onnx(graph: Graph) -> torch.onnx.ONNXProgram:
+    inputs, outputs = ([port.name for port in ports] for ports in (graph.inputs, graph.outputs))
+    try:
+        with _quiet():
+            exported = torch.onnx.export(
+                graph.program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False, external_data=False
+            )
+    except torch.onnx.OnnxExporterError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise ValueError(f"this model cannot be written as ONNX, but perhaps to .pt2: {first_line(cause)}") from error
+    assert exported is not None
+    return exported
 
 
 def _name_axes(model: Any, graph: Graph) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from perceivers.exporting.interface import Axis, Part, Port, Shape
-from perceivers.nn.linear import Linear, pack_linears
+from perceivers.nn.linear import Linear
 
 
 def trace(part: Part, example: dict[str, Tensor], shapes: Mapping[str, Shape]) -> ExportedProgram:
@@ -34,10 +34,7 @@ def trace(part: Part, example: dict[str, Tensor], shapes: Mapping[str, Shape]) -
             program = torch.export.export(part, (example,), dynamic_shapes=(dynamic,), strict=False)
         except Exception as error:
             # Whatever a model does that cannot be traced comes out as its own kind of error.
-            reason = str(error).strip().splitlines()
-            raise ValueError(
-                f"this model cannot be exported: {reason[0] if reason else type(error).__name__}"
-            ) from error
+            raise ValueError(f"this model cannot be exported: {first_line(error)}") from error
     for node in program.graph.nodes:
         # Where the code lies on this machine is nobody's business.
         node.meta.pop("stack_trace", None)
@@ -61,12 +58,17 @@ def output_ports(program: ExportedProgram, inputs: Sequence[Port]) -> tuple[Port
     )
 
 
+def first_line(error: BaseException) -> str:
+    """Return what an error says, without what it says at length."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 @contextmanager
 def at_rest(model: nn.Module) -> Iterator[None]:
     """Hold a model in evaluation mode with its weights unpacked, and leave it as it was."""
     modes = {module: module.training for module in model.modules()}
     linears = [module for module in model.modules() if isinstance(module, Linear)]
-    packed = any(linear.is_packed for linear in linears)
+    packed = [linear for linear in linears if linear.is_packed]
     model.eval()
     for linear in linears:
         linear.unpack()
@@ -75,8 +77,8 @@ def at_rest(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
-        if packed:
-            pack_linears(model)
+        for linear in packed:
+            linear.pack()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from perceivers.benchmark import GROWTH, WORKLOADS, Case, find_cases
+from perceivers.benchmark.cases import GROWTH_MAX
 from perceivers.config import from_json, to_json
 from perceivers.model import PerceiverIO
 from perceivers.pretrained.hf import describe
@@ -27,7 +28,7 @@ PORT = {
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_transformers_has_every_model(quick: bool) -> None:
-    cases = find_cases([], quick=quick, growth_max=2**20)
+    cases = find_cases([], quick=quick, growth=True)
     assert {case.workload for case in cases} == set(PORT)
     for case in cases:
         with torch.device("meta"):
@@ -36,16 +37,27 @@ def test_transformers_has_every_model(quick: bool) -> None:
 
 
 def test_cases_travel_as_json() -> None:
-    for case in find_cases([], growth_max=2**12):
+    for case in find_cases([], growth=True, growth_max=2**12):
         assert from_json(Case, json.loads(json.dumps(to_json(case)))) == case
 
 
 def test_curves_grow_fourfold_up_to_the_largest() -> None:
     assert [case.size for case in find_cases(["inputs"], growth_max=70_000)] == [1024, 4096, 16384, 65536]
-    assert [case.size for case in find_cases(["outputs"])][-1] == 2**20
+    assert [case.size for case in find_cases(["outputs"])][-1] == GROWTH_MAX == 1_048_576
+    # A million is meant to be reached.
+    assert [case.size for case in find_cases(["inputs"], growth_max=1_000_000)][-1] == 1_048_576
+    assert [case.size for case in find_cases(["inputs"], growth_max=900_000)][-1] == 262_144
     assert [case.size for case in find_cases(["latents"])] == [64, 128, 256, 512, 1024, 2048]
     assert {case.workload for case in find_cases([])} == set(WORKLOADS)
-    assert {case.workload for case in find_cases([], growth_max=1024)} == {*WORKLOADS, *GROWTH}
+
+
+def test_curves_join_what_is_named() -> None:
+    def found(*names: str) -> set[str]:
+        return {case.workload for case in find_cases(names, growth=True, growth_max=1024)}
+
+    assert found() == {*WORKLOADS, *GROWTH}
+    assert found("flow") == {"flow", *GROWTH}
+    assert found("flow", "latents") == {"flow", "latents"}
 
 
 def test_sizes_of_curves_are_those_of_the_models() -> None:

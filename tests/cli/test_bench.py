@@ -62,6 +62,8 @@ def test_a_failure_is_a_line_and_nothing_at_all_is_an_error(
         (["--only", "films"], "error: workload 'films' not found; choices = "),
         (["--peer", "keras"], "error: peer 'keras' not found; choices = ['transformers', 'perceiver-io'"),
         (["--plot", "a.gif"], "error: plot 'a.gif' must end in one of"),
+        (["--json", "."], "error: '.' is a folder; name a file"),
+        (["--markdown", "/"], "error: '/' is a folder; name a file"),
     ],
 )
 def test_mistakes_are_one_line(cli, options: list[str], message: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isqrt
 from typing import Any
 
 from perceivers.config import override
@@ -142,15 +143,21 @@ _QUICK: dict[str, tuple[Mapping[str, Any], str]] = {
 _LARGEST_CHECKED = 65536
 GROWTH = ("inputs", "outputs", "latents")
 _LATENTS = (64, 128, 256, 512, 1024, 2048)
+_SMALLEST, GROWTH_MAX = 2**10, 2**20
+# Whoever says a million means the step beside it.
+_ABOUT = 1.05
 
 
-def find_cases(names: Sequence[str], *, quick: bool = False, growth_max: int | None = None) -> list[Case]:
+def find_cases(
+    names: Sequence[str], *, quick: bool = False, growth: bool = False, growth_max: int = GROWTH_MAX
+) -> list[Case]:
     """Return what to run.
 
     Args:
-        names: Workloads, or growth curves; empty takes all workloads, and with `growth_max` all curves too.
+        names: Workloads, or growth curves; empty takes all workloads.
         quick: Cut what takes long; the notes say how.
-        growth_max: The largest number of inputs and outputs; `None` for 1,048,576 where a curve is named.
+        growth: Take the curves too; all of them where none is named.
+        growth_max: About the largest number of inputs and outputs; curves go from 1,024 in steps of four.
 
     Raises:
         ValueError: A name is unknown.
@@ -159,13 +166,15 @@ def find_cases(names: Sequence[str], *, quick: bool = False, growth_max: int | N
     for name in names:
         if name not in known:
             raise ValueError(f"workload '{name}' not found; choices = {known}")
-    chosen = list(names) or [*WORKLOADS, *(GROWTH if growth_max is not None else ())]
+    chosen = list(names) or list(WORKLOADS)
+    if growth and not set(GROWTH) & set(chosen):
+        chosen += GROWTH
     cases: list[Case] = []
     for name in known:
         if name not in chosen:
             continue
         if name in GROWTH:
-            cases += _growth(name, growth_max or 2**20)
+            cases += _growth(name, growth_max)
         else:
             cases.append(_quick(WORKLOADS[name]) if quick else WORKLOADS[name])
     return cases
@@ -181,15 +190,15 @@ def _growth(name: str, largest: int) -> Iterator[Case]:
         for count in _LATENTS:
             yield _curve(name, count, "image-fourier", {"encoder.num_latents": count, "encoder.num_blocks": 1})
         return
-    exponent = 10
-    while 2**exponent <= largest:
-        side = 2 ** (exponent // 2)
+    size = _SMALLEST
+    while size <= largest * _ABOUT:
+        side = isqrt(size)
         if name == "inputs":
             changes = {"inputs.image_size": [side, side], "encoder.num_blocks": 1, "encoder.num_layers_per_block": 1}
-            yield _curve(name, 2**exponent, "image-fourier", changes)
+            yield _curve(name, size, "image-fourier", changes)
         else:
-            yield _curve(name, 2**exponent, "video-autoencoding", _video_of(side // 4))
-        exponent += 2
+            yield _curve(name, size, "video-autoencoding", _video_of(side // 4))
+        size *= 4
 
 
 def _video_of(side: int) -> dict[str, Any]:

@@ -38,8 +38,12 @@ def bench(
         int | None, typer.Option(min=1, help="Pairs of runs; chosen by their length if not given.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; the physical cores if not given.")] = None,
-    growth: Annotated[bool, typer.Option("--growth", help="Measure how time and memory grow, too.")] = False,
-    growth_max: Annotated[int, typer.Option(min=1024, help="The most inputs and outputs of a curve.")] = 2**20,
+    growth: Annotated[
+        bool, typer.Option("--growth", help="Measure how time and memory grow with inputs, outputs and latents, too.")
+    ] = False,
+    growth_max: Annotated[
+        int, typer.Option(min=1024, help="About the most inputs and outputs of a curve: 1,024, 4,096, ... 1,048,576.")
+    ] = 2**20,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and inputs.")] = 0,
     weight_scale: Annotated[
         float, typer.Option(min=0.01, help="Factor on the weights; 1 is unit gain, more is worse conditioned.")
@@ -58,7 +62,10 @@ def bench(
     # Before the work, not after it.
     if plot is not None:
         check_ending(plot)
-    cases = find_cases(only or [], quick=quick, growth_max=growth_max if growth or only else None)
+    for path in (json_, plot, markdown):
+        if path is not None and path.is_dir():
+            raise ValueError(f"'{path}' is a folder; name a file")
+    cases = find_cases(only or [], quick=quick, growth=growth, growth_max=growth_max)
     cases = [replace(case, seed=seed, weight_scale=weight_scale) for case in cases]
     schedule = replace(QUICK if quick else Schedule(), pairs=pairs)
     _run(cases, _peers(peer or []), schedule, threads or physical_cores(), _Files(json_, plot, markdown))

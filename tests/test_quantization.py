@@ -83,6 +83,14 @@ def test_where_integers_are_not_multiplied_inputs_stay(monkeypatch: pytest.Monke
     assert not torch.equal(integers, expected)
 
 
+def test_what_the_processor_can_is_not_tried_while_a_layer_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler would try it inside of its graph, and break it."""
+    layer, x = Int8Linear(linear()), torch.randn(7, 64)
+    expected = layer(x)
+    monkeypatch.setattr(quantization, "_multiplies_integers", None)
+    assert torch.equal(layer(x), expected)
+
+
 def test_gradients_of_inputs_flow() -> None:
     layer, x = Int8Linear(linear()), torch.randn(7, 64, requires_grad=True)
     layer(x).sum().backward()

@@ -151,6 +151,13 @@ def test_the_machine_is_described() -> None:
     assert OURS.version is not None
 
 
+def test_a_machine_that_multiplies_nothing_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perceivers.benchmark.machine._MATMUL", library("unloadable"))
+    # Of the kind that the command line prints without a traceback.
+    with pytest.raises(ValueError, match=r"^ValueError: no such model in this library$"):
+        measure_peak(1)
+
+
 def test_schedules_need_a_pair() -> None:
     with pytest.raises(ValueError, match=r"pairs \(0\) must be at least 1"):
         Schedule(pairs=0)

@@ -17,7 +17,7 @@ from perceivers.benchmark.libraries import Library
 from perceivers.config import to_json
 
 
-class WorkerError(Exception):
+class WorkerError(ValueError):
     """What went wrong in a worker, as one line."""
 
 
@@ -64,12 +64,20 @@ class Worker:
         return float(self._ask("run")["seconds"])
 
     def memory(self) -> tuple[float, float]:
-        """Return the peak of the whole process, and what the runs added to it, in MiB."""
+        """Return the peak of the whole process, and what the runs added to it, in MiB; NaN is unknown.
+
+        Raises:
+            WorkerError: It failed.
+        """
         answer = self._ask("memory")
         return float(answer["peak_mib"]), float(answer["extra_mib"])
 
     def error(self) -> float:
-        """Return the largest error against float64."""
+        """Return the largest error against float64.
+
+        Raises:
+            WorkerError: It failed.
+        """
         return float(self._ask("error")["error"])
 
     def close(self) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,8 @@ def test_a_row_in_words() -> None:
         "of peak": "72%",
     }
     assert cells(FAILED)[2] == "failed"
+    peak_alone = replace(ROW, ours_extra_mib=float("nan"))
+    assert cells(peak_alone)[COLUMNS.index("our MiB")] == "(1,600)"
     assert cells(CURVE[1])[0] == "inputs 4,096"
 
 

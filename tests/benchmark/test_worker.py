@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,16 @@ def test_it_loads_runs_and_weighs(tmp_path: Path) -> None:
     for ran in (first, second):
         # Three times what was timed.
         assert 0.15 <= ran["seconds"] < 1
-    assert 0 <= weighed["extra_mib"] <= weighed["peak_mib"]
+    assert 0 <= weighed["extra_mib"] <= weighed["peak_mib"] or not memory.reset_peak()
+
+
+def test_what_runs_add_is_unknown_where_the_peak_does_not_begin_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "reset_peak", lambda: False)
+    *_, weighed = dialogue(tmp_path, "slow", "run", "memory")
+    assert math.isnan(weighed["extra_mib"])
+    assert weighed["peak_mib"] > 0
 
 
 def test_it_ends_after_a_failure(tmp_path: Path) -> None:

@@ -57,7 +57,8 @@ class Row:
         peer_seconds: Median of the peer's.
         ours_mib: Peak memory of our whole process, in MiB.
         peer_mib: The same of the peer's.
-        ours_extra_mib: What the runs added to what was there before the first, in MiB.
+        ours_extra_mib: What the runs added to what was there before the first, in MiB; NaN where the system does not
+            say.
         peer_extra_mib: The same of the peer.
         max_relative_error: Largest error of our outputs against float64, relative to their root mean square.
         gflop: Operations of the model as it is written, in GFLOP; a fast path may do with less.

@@ -24,12 +24,12 @@ def write_plot(path: str | Path, rows: Sequence[Row], machine: Machine) -> None:
     """Draw what was measured.
 
     Args:
-        path: A .png, .svg or .pdf file.
+        path: A .png, .svg or .pdf file; its folder is made when absent.
         rows: The rows; those without figures are left out.
         machine: Named below the title.
 
     Raises:
-        ValueError: The ending is another, the folder does not exist, or there is nothing to draw.
+        ValueError: The ending is another, or there is nothing to draw.
     """
     path = Path(path)
     check_ending(path)

@@ -96,9 +96,10 @@ def _seconds(seconds: float | None) -> str:
 
 
 def _memory(extra: float | None, peak: float | None) -> str:
+    """Return what runs added and the peak in MiB, as far as they are known."""
     if extra is None or peak is None or math.isnan(peak):
         return ""
-    return f"{extra:,.0f} ({peak:,.0f})"
+    return f"({peak:,.0f})" if math.isnan(extra) else f"{extra:,.0f} ({peak:,.0f})"
 
 
 def _plain(value: object) -> object:

@@ -6,6 +6,7 @@ goes to stderr.
 
 import gc
 import json
+import math
 import os
 import sys
 import time
@@ -52,7 +53,8 @@ class _Session:
 
     def __init__(self) -> None:
         self.actions = {"run": self.run, "memory": self.memory, "error": self.error}
-        self._before: float | None = None
+        self._before = math.nan
+        self._started = False
         self._last: Any = None
 
     def load(self, maker: str, case: Case) -> dict[str, Any]:
@@ -63,9 +65,11 @@ class _Session:
         return {"note": self._run.note, "checks": self._run.error is not None}
 
     def run(self) -> dict[str, Any]:
-        if self._before is None:
-            memory.reset_peak()
-            self._before = memory.resident_mib()
+        if not self._started:
+            self._started = True
+            # Where the peak does not begin anew it may be that of loading, which says nothing of the runs.
+            if memory.reset_peak():
+                self._before = memory.resident_mib()
         self._last = None
         gc.collect()
         start = time.perf_counter()
@@ -74,7 +78,8 @@ class _Session:
 
     def memory(self) -> dict[str, Any]:
         peak = memory.peak_mib()
-        return {"peak_mib": peak, "extra_mib": max(peak - (self._before or peak), 0.0)}
+        # In this order, NaN stays NaN.
+        return {"peak_mib": peak, "extra_mib": max(peak - self._before, 0.0)}
 
     def error(self) -> dict[str, Any]:
         assert self._run.error is not None

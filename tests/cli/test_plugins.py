@@ -144,6 +144,11 @@ def test_one_file_is_enough_for_a_modality_and_a_task(cli, toy: Path, tmp_path: 
     assert "x y" in answer.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["2-3-4-5.png"]
 
+    wider = tmp_path / "wider"
+    made = cli("convert", run, wider, "--to", "perceivers", "--num-labels", 3, "--plugin", toy)
+    assert made.exit_code == 0, made.output
+    assert json.loads((wider / "config.json").read_text())["model"]["outputs"]["num_classes"] == 3
+
 
 def test_lists_show_what_a_plugin_brings(cli, toy: Path) -> None:
     assert "toy" in [entry["name"] for entry in json.loads(cli("tasks", "--plugin", toy, "--json").stdout)]

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from perceivers.cli import show
-from perceivers.cli.options import Json, Numerics, Revision, Source, examples
+from perceivers.cli.options import Json, Numerics, Plugins, Revision, Source, examples
+from perceivers.cli.plugins import import_plugins
 
 EXAMPLES = examples(
     "perceivers convert language language-model --to perceivers",
@@ -38,9 +39,11 @@ def convert(
         bool, typer.Option("--inexact", help="Write for transformers what it computes otherwise, too.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in the folder.")] = False,
+    plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
     """Write a model in another layout; its task (label names and settings) goes with it."""
+    import_plugins(plugin or [])
     request = Request(source=source, target=target, to=to, inexact=inexact, overwrite=overwrite)
     options: dict[str, Any] = {"numerics": numerics.value if numerics else None}
     report = convert_model(request, {**options, "revision": revision, "num_labels": num_labels})

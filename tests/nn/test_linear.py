@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from perceivers.nn import linear as module
 from perceivers.nn.init import plain_linear
-from perceivers.nn.linear import Linear, multiplier, pack_linears, product
+from perceivers.nn.linear import Linear, Multiplier, activated, added, pack_linears, product
 
 ROWS = torch.randn(3, 700, 48, generator=torch.Generator().manual_seed(0))
 
@@ -48,19 +48,23 @@ def test_every_way_gives_the_product(way: str, layer: Linear) -> None:
     weight, bias = layer.weight.clone(), layer.bias
     pack_linears(layer)
     assert layer.is_packed == (way == "packed")
-    for out in (layer(ROWS), product(ROWS, weight, bias), multiplier(weight, bias)(ROWS)):
+    for out in (layer(ROWS), product(ROWS, weight, bias), Multiplier(weight, bias)(ROWS)):
         torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(multiplier(weight)(ROWS), expected - bias, rtol=1e-5, atol=1e-5)
+    multiply, other = Multiplier(weight), torch.randn_like(expected)
+    torch.testing.assert_close(multiply(ROWS), expected - bias, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(multiply(ROWS, other), expected - bias + other, rtol=1e-5, atol=1e-5)
+    hidden = functional.gelu(expected - bias, approximate="tanh")
+    torch.testing.assert_close(multiply.activated(ROWS, "tanh"), hidden, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
 @torch.no_grad()
 def test_what_follows_the_product_is_the_same_in_one_operation(packed: Linear, approximate: str) -> None:
     expected = functional.linear(ROWS, packed.dense_weight(), packed.bias)
-    activated = functional.gelu(expected, approximate=approximate)
-    torch.testing.assert_close(packed.activated(ROWS, approximate), activated, rtol=1e-5, atol=1e-5)
+    hidden = functional.gelu(expected, approximate=approximate)
+    torch.testing.assert_close(activated(packed, ROWS, approximate), hidden, rtol=1e-5, atol=1e-5)
     other = torch.randn_like(expected)
-    torch.testing.assert_close(packed.added(ROWS, other), other + expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(added(packed, ROWS, other), other + expected, rtol=1e-5, atol=1e-5)
 
 
 def test_packing_changes_no_parameter_seen_from_outside(layer: Linear, packed: Linear) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from perceivers.nn.pieces import Meeting, WeightedSums
+from perceivers.nn.pieces import Meeting, Questions, WeightedSums
 from perceivers.nn.positions import FourierPositionConfig
 from perceivers.nn.rows import Block, Constant, Content, Rows, as_rows, behind, joined
 
@@ -64,19 +64,24 @@ def test_products_and_sums_in_pieces(grid: tuple[int, ...], name: str, most: int
     rows = segment_of(grid, name)
     segment, dense = rows.segments[0], rows.dense()
     vectors = random(BATCH, VECTORS, dense.shape[-1])
-    weights = random(BATCH, dense.shape[1], VECTORS)
+    weights, factor = random(BATCH, VECTORS, dense.shape[1]), random(BATCH, 1, dense.shape[1])
     meeting, sums = Meeting(segment, vectors), WeightedSums(segment, dense, VECTORS)
+    questions = Questions(segment.element(1), vectors[1])
     seen = 0
     for span in segment.spans(most):
         assert span.rows.start == seen
         seen = span.rows.stop
-        out = torch.empty(BATCH, span.rows.stop - span.rows.start, VECTORS, dtype=torch.float64)
-        torch.testing.assert_close(meeting.products(span, out), dense[:, span.rows] @ vectors.mT)
-        sums.add(span, weights[:, span.rows])
+        out = torch.empty(BATCH, VECTORS, span.rows.stop - span.rows.start, dtype=torch.float64)
+        torch.testing.assert_close(meeting.products(span, out), vectors @ dense[:, span.rows].mT)
+        torch.testing.assert_close(questions.products(span), out[1].mT)
+        sums.add(span, weights[..., span.rows].clone(), factor[..., span.rows])
     assert seen == dense.shape[1]
-    torch.testing.assert_close(sums.result(), weights.mT @ dense)
-    sums.scale(torch.full((BATCH, 1, VECTORS), 2.0, dtype=torch.float64))
-    torch.testing.assert_close(sums.result(), 2 * weights.mT @ dense)
+    expected = (weights * factor) @ dense
+    torch.testing.assert_close(sums.result(), expected)
+    torch.testing.assert_close(sums.total, weights.sum(dim=-1, keepdim=True))
+    sums.scale(torch.full((BATCH, VECTORS, 1), 2.0, dtype=torch.float64))
+    torch.testing.assert_close(sums.result(), 2 * expected)
+    torch.testing.assert_close(sums.total, 2 * weights.sum(dim=-1, keepdim=True))
 
 
 def test_segments_and_paddings_make_one_array() -> None:

@@ -16,6 +16,7 @@ ask few rows. The plain form, a call of `nn.attention.Attention`, is what both a
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -23,8 +24,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from perceivers.nn.linear import multiplier
-from perceivers.nn.pieces import Meeting, WeightedSums
+from perceivers.nn.linear import Multiplier
+from perceivers.nn.pieces import Meeting, Questions, WeightedSums
 from perceivers.nn.rows import Rows, Segment, Span
 
 # Numbers of a piece of the attention matrix: it stays in the processor's cache, or keeps a GPU busy.
@@ -59,10 +60,10 @@ class _Read(torch.autograd.Function):
             meeting = Meeting(segment, queries)
             state.enter(WeightedSums(segment, queries, queries.shape[1]))
             for span, scale, room in pieces:
-                state.add(span, meeting.products(span, room).mul_(scale), scale)
+                state.add(span, meeting.products(span, room), scale)
         mean = state.mean()
         ctx.rows, ctx.eps = rows, eps
-        ctx.save_for_backward(queries, mean, state.reference + state.total.log())
+        ctx.save_for_backward(queries, mean, state.logarithm())
         return mean
 
     @staticmethod
@@ -70,15 +71,15 @@ class _Read(torch.autograd.Function):
         queries, mean, normaliser = ctx.saved_tensors
         gradient = centred(gradients[0])
         # How the whole of what was read goes along with the gradient; each row counts by how much it does more.
-        whole = (gradient * mean).sum(dim=-1)[:, None]  # (B, 1, N)
+        whole = (gradient * mean).sum(dim=-1, keepdim=True)  # (B, N, 1)
         total = torch.zeros_like(queries)
         for segment, pieces in _pieces(ctx.rows, queries, ctx.eps):
             meeting, along = Meeting(segment, queries), Meeting(segment, gradient)
             sums = WeightedSums(segment, queries, queries.shape[1])
             for span, scale, room in pieces:
-                weights = meeting.products(span, room).mul_(scale).sub_(normaliser).exp_()
-                more = along.products(span, torch.empty_like(room)).mul_(scale).sub_(whole)
-                sums.add(span, weights.mul_(more).mul_(scale))
+                weights = _scaled(meeting.products(span, room), scale, normaliser).exp_()
+                more = _scaled(along.products(span, torch.empty_like(room)), scale, whole)
+                sums.add(span, weights.mul_(more), scale)
             total += sums.result()
         return total, None, None
 
@@ -86,48 +87,60 @@ class _Read(torch.autograd.Function):
 def _pieces(
     rows: Rows, queries: Float[Tensor, "B N C"], eps: float
 ) -> Iterator[tuple[Segment, Iterator[tuple[Span, Tensor, Tensor]]]]:
-    """Yield each segment with its pieces: rows, their inverse deviations (B | 1, m, 1), and room for (B, m, N)."""
+    """Yield each segment with its pieces: rows, their inverse deviations (B | 1, 1, m), and room for (B, N, m)."""
     batch_size, num_queries, _ = queries.shape
     most = max(1, _piece(queries.device) // (batch_size * num_queries))
-    room = queries.new_empty(batch_size, most, num_queries)
+    room = queries.new_empty(batch_size * num_queries * most)
 
     def cut(segment: Segment) -> Iterator[tuple[Span, Tensor, Tensor]]:
-        inverse = segment.inverse_deviation(eps).to(queries.dtype)[..., None]
+        inverse = segment.inverse_deviation(eps).to(queries.dtype)[:, None]
         for span in segment.spans(most):
-            yield span, inverse[:, span.rows], room[:, : span.rows.stop - span.rows.start]
+            shape = (batch_size, num_queries, span.rows.stop - span.rows.start)
+            yield span, inverse[..., span.rows], room[: prod(shape)].view(shape)
 
     for segment in rows.segments:
         yield segment, cut(segment)
+
+
+def _scaled(products: Tensor, scale: Tensor, reference: Tensor) -> Tensor:
+    """Overwrite products by what they are, scaled, above a reference."""
+    return torch.addcmul(-reference, products, scale, out=products)
 
 
 class _RunningSoftmax:
     """Weighted sums whose weights are exponentials over a reference that follows the largest score."""
 
     def __init__(self, like: Float[Tensor, "B N C"]) -> None:
-        self.reference = like.new_full((len(like), 1, like.shape[1]), -torch.inf)
-        self.total = torch.zeros_like(self.reference)
+        self.reference = like.new_zeros(*like.shape[:2], 1)
         self.sums: list[WeightedSums] = []
+        self._begun = False
 
     def enter(self, sums: WeightedSums) -> None:
         self.sums.append(sums)
 
-    def add(self, span: Span, scores: Float[Tensor, "B m N"], scale: Float[Tensor, "#B m 1"]) -> None:
-        """Add the rows of `span`; `scores` is overwritten."""
-        largest = scores.amax(dim=1, keepdim=True)
-        above = largest > self.reference + _HEADROOM
+    def add(self, span: Span, products: Float[Tensor, "B N m"], scale: Float[Tensor, "#B 1 m"]) -> None:
+        """Add the rows of `span`, whose scores are `products` times `scale`; `products` is overwritten."""
+        scores = _scaled(products, scale, self.reference)
+        largest = scores.amax(dim=-1, keepdim=True)
+        above = largest > _HEADROOM if self._begun else torch.ones_like(largest, dtype=torch.bool)
         if above.any():
-            moved = torch.where(above, largest, self.reference)
-            factor = (self.reference - moved).exp_()
-            self.total *= factor
-            for sums in self.sums:
-                sums.scale(factor)
-            self.reference = moved
-        weights = scores.sub_(self.reference).exp_()
-        self.total += weights.sum(dim=1, keepdim=True)
-        self.sums[-1].add(span, weights.mul_(scale))
+            rise = largest.where(above, 0.0)
+            scores -= rise
+            for sums in self.sums if self._begun else ():
+                sums.scale((-rise).exp_())
+            self.reference += rise
+            self._begun = True
+        self.sums[-1].add(span, scores.exp_(), scale)
 
     def mean(self) -> Float[Tensor, "B N C"]:
-        return sum((sums.result() for sums in self.sums[1:]), self.sums[0].result()) / self.total.mT
+        return sum((sums.result() for sums in self.sums[1:]), self.sums[0].result()) / self._total()
+
+    def logarithm(self) -> Float[Tensor, "B N 1"]:
+        """Return the logarithm of the sum of the exponentials of all scores."""
+        return self.reference + self._total().log()
+
+    def _total(self) -> Float[Tensor, "B N 1"]:
+        return sum((sums.total for sums in self.sums[1:]), self.sums[0].total)
 
 
 @dataclass(frozen=True)
@@ -199,7 +212,7 @@ class Answers:
         self.coordinates = _along(centred(values), basis)
         scale, shift = layers.norm_mlp
         bias = torch.addmv(layers.widen.bias, layers.widen.weight, shift)
-        self.widen = multiplier(_along(centred(layers.widen.weight * scale), basis), bias)
+        self.widen = Multiplier(_along(centred(layers.widen.weight * scale), basis), bias)
         self.widest = max(*self.values.shape, len(bias))
 
     def __call__(self, segment: Segment, last: Layer, chunk_size: int | None = None) -> Float[Tensor, "1 M E"]:
@@ -211,25 +224,24 @@ class Answers:
             chunk_size: Most queries of a piece; `None` leaves it to the size of the processor's cache.
         """
         narrow = last.after(self.layers.narrow)
-        values = multiplier(torch.cat([self.coordinates, self.values @ last.weight.mT], dim=-1).mT.contiguous())
-        inverse = segment.inverse_deviation(self.layers.eps).to(self.keys.dtype)[..., None]
-        meeting = Meeting(segment, self.keys[None])
+        values = Multiplier(torch.cat([self.coordinates, self.values @ last.weight.mT], dim=-1).mT.contiguous())
+        inverse = segment.inverse_deviation(self.layers.eps)[0, :, None].to(self.keys.dtype)
+        questions = Questions(segment, self.keys)
         most = max(1, _piece(self.keys.device) // self.widest)
         most = most if chunk_size is None else min(most, chunk_size)
         out = self.keys.new_empty(1, segment.num_rows, len(last.bias))
-        room = self.keys.new_empty(1, most, len(self.keys))
         for span in segment.spans(most):
-            scores = meeting.products(span, room[:, : span.rows.stop - span.rows.start])
-            scores = torch.addcmul(self.offsets, scores, inverse[:, span.rows], out=scores)
-            out[:, span.rows] = self._finish(values(torch.softmax(scores, dim=-1)), narrow)
+            scores = questions.products(span)
+            scores = torch.addcmul(self.offsets, scores, inverse[span.rows], out=scores)
+            out[0, span.rows] = self._finish(values(torch.softmax(scores, dim=-1)), narrow)
         return out
 
-    def _finish(self, read: Float[Tensor, "1 m _"], narrow: Layer) -> Float[Tensor, "1 m E"]:
+    def _finish(self, read: Float[Tensor, "m _"], narrow: Layer) -> Float[Tensor, "m E"]:
         rank = self.coordinates.shape[-1]
         coordinates, direct = read[..., :rank], read[..., rank:]
         length = torch.linalg.vector_norm(coordinates, dim=-1, keepdim=True)
         inverse = (length.square() / self.values.shape[-1] + self.layers.eps).rsqrt()
-        hidden = functional.gelu(self.widen(coordinates * inverse), approximate=self.layers.approximate)
+        hidden = self.widen.activated(coordinates * inverse, self.layers.approximate)
         return functional.linear(hidden, narrow.weight, narrow.bias).add_(direct)
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 from perceivers.nn import absorption
 from perceivers.nn.absorption import Answers, Folded, Layer
 from perceivers.nn.init import scaled_linear
-from perceivers.nn.linear import Linear
+from perceivers.nn.linear import Linear, added, is_free, is_watched
 from perceivers.nn.mlp import MLP, Activation
 from perceivers.nn.rows import Rows, as_array
 
@@ -71,7 +71,10 @@ def attend(
 def _attend_unequal(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     """Attend where values are wider than keys, which the fused kernel for CPUs refuses."""
     if q.shape[-2] * k.shape[-2] < _LARGE:
-        return ((q * scale) @ k.mT).softmax(dim=-1) @ v
+        queries, keys, values = (x.flatten(0, 1) for x in (q, k, v))
+        # Within the product the factor costs nothing.
+        scores = torch.baddbmm(q.new_zeros(1, 1, 1), queries, keys.mT, beta=0, alpha=scale)
+        return scores.softmax(dim=-1).bmm(values).unflatten(0, q.shape[:2])
     missing = (0, v.shape[-1] - q.shape[-1])
     return functional.scaled_dot_product_attention(
         functional.pad(q, missing), functional.pad(k, missing), v, scale=scale
@@ -150,9 +153,18 @@ class Attention(nn.Module):
         keep_mask: Bool[Tensor, "B #O #M"] | None = None,
     ) -> Float[Tensor, "B O E"]:
         """Attend from `x_q` to `x_kv`; `keep_mask` as in `attend`."""
+        return self.output(self._attend(x_q, x_kv, keep_mask))
+
+    def added(
+        self, x_q: Float[Tensor, "B O Q"], x_kv: Float[Tensor, "B M C"], residual: Float[Tensor, "B O E"]
+    ) -> Float[Tensor, "B O E"]:
+        """Return `residual` plus what `x_q` reads from `x_kv`."""
+        return added(self.output, self._attend(x_q, x_kv), residual)
+
+    def _attend(self, x_q: Tensor, x_kv: Tensor, keep_mask: Tensor | None = None) -> Float[Tensor, "B O V"]:
         q, k, v = self._heads(self.query(x_q)), self._heads(self.key(x_kv)), self._heads(self.value(x_kv))
         out = attend(q, k, v, keep_mask, self.dropout if self.training else 0.0, self.empty_rows)
-        return self.output(rearrange(out, "b h o v -> b o (h v)"))
+        return rearrange(out, "b h o v -> b o (h v)")
 
     def weights(
         self,
@@ -303,7 +315,8 @@ class CrossAttention(nn.Module):
 
     def can_answer(self) -> bool:
         """Return whether `answers` is at hand: one head, no residual, nothing but inference."""
-        return not (self.query_residual or self.training) and self._one_free_head() and self._infers()
+        free = self._one_free_head() and is_free(self.mlp.widen) and is_free(self.mlp.narrow)
+        return free and not (self.query_residual or self.training) and self._infers()
 
     def _absorbs(self, num_queries: int, x_kv: Tensor | Rows) -> bool:
         """Return whether projecting the queries only is cheaper than projecting what they read."""
@@ -318,9 +331,9 @@ class CrossAttention(nn.Module):
         return absorbed < plain
 
     def _one_free_head(self) -> bool:
-        # Whoever watches the attention wants it to be called.
-        watched = self.attention._forward_pre_hooks or self.attention._forward_hooks
-        return self.attention.num_heads == 1 and not watched
+        attention = self.attention
+        layers = (attention.query, attention.key, attention.value, attention.output)
+        return attention.num_heads == 1 and not is_watched(attention) and all(map(is_free, layers))
 
     def _infers(self) -> bool:
         return not torch.is_grad_enabled() and self._takes_pieces()
@@ -374,5 +387,9 @@ class SelfAttention(nn.Module):
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         """Let the latents attend to one another."""
         normed = self.norm(x)
-        x = x + self.dropout(self.attention(normed, normed))
+        # Hooks see the attention only when it is called.
+        if self.training or is_watched(self.attention):
+            x = x + self.dropout(self.attention(normed, normed))
+        else:
+            x = self.attention.added(normed, normed, x)
         return self.mlp.added(self.norm_mlp(x), x)

@@ -54,18 +54,6 @@ class Linear(nn.Linear):
             return _convolution_product(input, weight, bias)
         return functional.linear(input, weight, bias)
 
-    def activated(self, input: Float[Tensor, "... C"], approximate: str) -> Float[Tensor, "... E"]:
-        """Return the GELU of the result, in one operation where the weight is packed."""
-        if self._multiplies_packed(input):
-            return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "gelu", [], approximate)
-        return functional.gelu(self(input), approximate=approximate)
-
-    def added(self, input: Float[Tensor, "... C"], other: Float[Tensor, "... E"]) -> Float[Tensor, "... E"]:
-        """Return `other` plus the result, in one operation where the weight is packed."""
-        if self._multiplies_packed(input):
-            return torch.ops.mkldnn._linear_pointwise.binary(input, other, self.weight, self.bias, "add")
-        return other + self(input)
-
     def _multiplies_packed(self, input: Tensor) -> bool:
         return self.weight.is_mkldnn and input.dtype == self.weight.dtype and not torch.is_grad_enabled()
 
@@ -159,12 +147,59 @@ def pack_linears(model: nn.Module) -> None:
             module.pack()
 
 
-def multiplier(weight: Float[Tensor, "E C"], bias: Float[Tensor, "E"] | None = None) -> _Product:
-    """Return the product by a weight that many rows will be multiplied by, prepared once."""
-    if _packable(weight) and not torch.is_grad_enabled() and "packed" in _faster():
-        packed = _pack(weight)
-        return lambda rows: _packed_product(rows, packed, bias)
-    return lambda rows: product(rows, weight, bias)
+def is_free(layer: nn.Module) -> bool:
+    """Return whether a layer is a `Linear` that nobody watches or stands in for, so that its numbers say all."""
+    return isinstance(layer, Linear) and not is_watched(layer)
+
+
+def is_watched(module: nn.Module) -> bool:
+    """Return whether hooks wait for a call of a module."""
+    return bool(module._forward_pre_hooks or module._forward_hooks)
+
+
+def activated(layer: nn.Module, input: Float[Tensor, "... C"], approximate: str) -> Float[Tensor, "... E"]:
+    """Return the GELU of what a layer gives, in one operation where its weight is packed."""
+    if isinstance(layer, Linear) and layer._multiplies_packed(input) and is_free(layer):
+        return _packed_gelu(input, layer.weight, layer.bias, approximate)
+    return functional.gelu(layer(input), approximate=approximate)
+
+
+def added(layer: nn.Module, input: Float[Tensor, "... C"], other: Float[Tensor, "... E"]) -> Float[Tensor, "... E"]:
+    """Return `other` plus what a layer gives, in one operation where its weight is packed."""
+    if isinstance(layer, Linear) and layer._multiplies_packed(input) and is_free(layer):
+        return _packed_sum(input, other, layer.weight, layer.bias)
+    return other + layer(input)
+
+
+class Multiplier:
+    """A linear layer that many rows will go through, prepared once, and not trained.
+
+    Args:
+        weight: The weight.
+        bias: The bias.
+    """
+
+    def __init__(self, weight: Float[Tensor, "E C"], bias: Float[Tensor, "E"] | None = None) -> None:
+        self._packed = _packable(weight) and not torch.is_grad_enabled() and "packed" in _faster()
+        self._weight = _pack(weight) if self._packed else weight
+        self._bias = bias
+
+    def __call__(
+        self, rows: Float[Tensor, "... C"], other: Float[Tensor, "... E"] | None = None
+    ) -> Float[Tensor, "... E"]:
+        """Multiply each row by the weight, and add the bias and what may be given beside."""
+        if not self._packed:
+            out = product(rows, self._weight, self._bias)
+            return out if other is None else out.add_(other)
+        if other is None:
+            return _packed_product(rows, self._weight, self._bias)
+        return _packed_sum(rows, other, self._weight, self._bias)
+
+    def activated(self, rows: Float[Tensor, "... C"], approximate: str) -> Float[Tensor, "... E"]:
+        """Return the GELU of the result."""
+        if self._packed:
+            return _packed_gelu(rows, self._weight, self._bias, approximate)
+        return functional.gelu(self(rows), approximate=approximate)
 
 
 def product(
@@ -210,6 +245,14 @@ def _pack(weight: Tensor) -> Tensor:
 
 def _packed_product(rows: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "none", [], "")
+
+
+def _packed_gelu(rows: Tensor, packed: Tensor, bias: Tensor | None, approximate: str) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "gelu", [], approximate)
+
+
+def _packed_sum(rows: Tensor, other: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise.binary(rows, other, packed, bias, "add")
 
 
 @cache

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from perceivers.nn.init import scaled_linear
+from perceivers.nn.linear import activated, added, is_watched
 
 Activation = Literal["gelu_tanh", "gelu_erf"]
 # The original uses the tanh approximation; ports exist that were trained with the exact form.
@@ -40,10 +41,11 @@ class MLP(nn.Module):
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         """Transform each element on its own."""
-        return self.dropout(self.narrow(self.widen.activated(x, self.approximate)))
+        return self.dropout(self.narrow(activated(self.widen, x, self.approximate)))
 
     def added(self, x: Float[Tensor, "B N D"], residual: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         """Return `residual` plus the transformed elements."""
-        if self.training:
+        # Hooks see a module only when it is called.
+        if self.training or is_watched(self):
             return residual + self(x)
-        return self.narrow.added(self.widen.activated(x, self.approximate), residual)
+        return added(self.narrow, activated(self.widen, x, self.approximate), residual)

@@ -1,14 +1,54 @@
-"""Rows of a segment against a few vectors, span by span: their products, and their sums with weights."""
+"""Rows of a segment against a few vectors, span by span: their products, and their sums with weights.
+
+Letters as in `nn.rows`: `B` batch, `R` vectors, `m` rows of a span, of which `l` lines and `w` columns of the grid.
+"""
+
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from perceivers.nn.linear import Multiplier
 from perceivers.nn.rows import Constant, Content, GridAxes, Segment, Span, outer_sum
 
 
+@dataclass(frozen=True)
+class _Tables:
+    """Products of rows with vectors, as far as they are the same along an axis of the grid.
+
+    Args:
+        lines: What all rows of a line of the grid have in common.
+        columns: Likewise of a step of the last axis; zero where nothing depends on it.
+        contents: Numbers of each row, and the part of the vectors that they meet.
+    """
+
+    lines: Float[Tensor, "B L R"]
+    columns: Float[Tensor, "B W R"]
+    contents: list[tuple[Float[Tensor, "_ M _"], Float[Tensor, "B R _"]]]
+
+
+def _tables(segment: Segment, vectors: Float[Tensor, "B R C"]) -> _Tables:
+    parts = vectors.split([block.num_channels for block in segment.blocks], dim=-1)
+    width = segment.grid_shape[-1]
+    lines = vectors.new_zeros(len(vectors), 1, vectors.shape[1])
+    columns = lines.expand(-1, width, -1)
+    contents: list[tuple[Tensor, Tensor]] = []
+    for block, part in zip(segment.blocks, parts, strict=True):
+        if isinstance(block, Content):
+            contents.append((block.values, part))
+        elif isinstance(block, Constant):
+            lines = lines + (part @ block.vector)[:, None]
+        elif isinstance(block, GridAxes):
+            *leading, last = [table @ part.mT for table in block.embedded()]
+            columns = columns + last
+            if leading:
+                lines = lines + outer_sum(leading, dim=1)
+    return _Tables(lines.expand(-1, segment.num_rows // width, -1), columns, contents)
+
+
 class Meeting:
-    """Products of the rows of a segment with R vectors, span by span.
+    """Products of R vectors with the rows of a segment, span by span.
 
     Args:
         segment: The rows.
@@ -16,36 +56,44 @@ class Meeting:
     """
 
     def __init__(self, segment: Segment, vectors: Float[Tensor, "B R C"]) -> None:
-        parts = vectors.split([block.num_channels for block in segment.blocks], dim=-1)
-        self.lines: Tensor = vectors.new_zeros(len(vectors), 1, vectors.shape[1])  # (B, L | 1, R)
-        self.columns: Tensor | None = None  # (B, W, R)
-        self.contents: list[tuple[Tensor, Tensor]] = []
-        for block, part in zip(segment.blocks, parts, strict=True):
-            if isinstance(block, Content):
-                self.contents.append((block.values, part.mT))
-            elif isinstance(block, Constant):
-                self.lines = self.lines + (part @ block.vector)[:, None]
-            elif isinstance(block, GridAxes):
-                *leading, last = [table @ part.mT for table in block.embedded()]
-                self.columns = last
-                if leading:
-                    self.lines = self.lines + outer_sum(leading, dim=1)
+        tables = _tables(segment, vectors)
+        self._lines, self._columns = tables.lines.mT, tables.columns.mT.contiguous()
+        self._contents = tables.contents
 
-    def products(self, span: Span, out: Float[Tensor, "B m R"]) -> Float[Tensor, "B m R"]:
-        """Write the products of the rows in `span` to `out`."""
-        lines = self.lines if self.lines.shape[1] == 1 else self.lines[:, span.lines]
-        if self.columns is None:
-            out.copy_(lines.expand_as(out))
-        else:
-            shape = (span.lines.stop - span.lines.start, span.columns.stop - span.columns.start)
-            torch.add(lines[:, :, None], self.columns[:, None, span.columns], out=out.unflatten(1, shape))
-        for values, weights in self.contents:
-            out.baddbmm_(values[:, span.rows].expand(len(out), -1, -1), weights)
+    def products(self, span: Span, out: Float[Tensor, "B R m"]) -> Float[Tensor, "B R m"]:
+        """Write the products with the rows in `span` to `out`."""
+        lines, columns = self._lines[..., span.lines, None], self._columns[..., None, span.columns]
+        torch.add(lines, columns, out=out.unflatten(-1, span.shape))
+        for values, part in self._contents:
+            out.baddbmm_(part, values[:, span.rows].expand(len(out), -1, -1).mT)
         return out
 
 
+class Questions:
+    """Products of the rows of a segment with R vectors, span by span: `Meeting` for one element, rows first.
+
+    Args:
+        segment: The rows.
+        vectors: As in `Meeting`.
+    """
+
+    def __init__(self, segment: Segment, vectors: Float[Tensor, "R C"]) -> None:
+        tables = _tables(segment, vectors[None])
+        self._lines, self._columns = tables.lines[0], tables.columns[0]
+        self._contents = [(values[0], Multiplier(part[0].contiguous())) for values, part in tables.contents]
+
+    def products(self, span: Span) -> Float[Tensor, "m R"]:
+        """Return the products of the rows in `span`."""
+        products = self._columns[span.columns]
+        if span.shape[0] > 1:
+            products = (self._lines[span.lines, None] + products).flatten(0, 1)
+        for values, multiply in self._contents:
+            products = multiply(values[span.rows], products)
+        return products if span.shape[0] > 1 else products + self._lines[span.lines]
+
+
 class WeightedSums:
-    """Sums of the rows of a segment with R weights each, span by span.
+    """Sums of the rows of a segment with weights, and of the weights alone, R of each, span by span.
 
     Args:
         segment: The rows.
@@ -55,50 +103,51 @@ class WeightedSums:
 
     def __init__(self, segment: Segment, like: Tensor, num_vectors: int) -> None:
         self.segment = segment
-        grid = segment.grid_shape
+        width = segment.grid_shape[-1]
 
         def zeros(count: int) -> Tensor:
-            return like.new_zeros(segment.batch_size, count, num_vectors)
+            return like.new_zeros(segment.batch_size, num_vectors, count)
 
-        self.lines, self.columns = zeros(segment.num_rows // grid[-1]), zeros(grid[-1])
+        self.total = zeros(1)
+        self.lines, self.columns = zeros(segment.num_rows // width), zeros(width)
         self.contents = [
-            (block.values, zeros(block.values.shape[-1])) for block in segment.blocks if isinstance(block, Content)
+            (block.values, zeros(block.num_channels)) for block in segment.blocks if isinstance(block, Content)
         ]
 
-    def add(self, span: Span, weights: Float[Tensor, "B m R"]) -> None:
-        """Add the rows in `span`, each times its weights."""
-        shape = (span.lines.stop - span.lines.start, span.columns.stop - span.columns.start)
-        on_grid = weights.unflatten(1, shape)  # (B, l, w, R)
-        self.lines[:, span.lines] += on_grid.sum(dim=2)
-        self.columns[:, span.columns] += on_grid.sum(dim=1) if shape[0] > 1 else on_grid[:, 0]
+    def add(self, span: Span, weights: Float[Tensor, "B R m"], factor: Float[Tensor, "#B 1 m"]) -> None:
+        """Add the rows in `span`, each times its weights and its factor; `weights` is overwritten."""
+        self.total += weights.sum(dim=-1, keepdim=True)
+        on_grid = weights.mul_(factor).unflatten(-1, span.shape)  # (B, R, l, w)
+        self.lines[..., span.lines] += on_grid.sum(dim=-1)
+        self.columns[..., span.columns] += on_grid.sum(dim=-2) if span.shape[0] > 1 else on_grid[..., 0, :]
         for values, total in self.contents:
-            total.baddbmm_(values[:, span.rows].expand(len(weights), -1, -1).mT, weights)
+            total.baddbmm_(weights, values[:, span.rows].expand(len(weights), -1, -1))
 
-    def scale(self, factor: Float[Tensor, "B 1 R"]) -> None:
+    def scale(self, factor: Float[Tensor, "B R 1"]) -> None:
         """Multiply all that was added."""
-        for total in (self.lines, self.columns, *(total for _, total in self.contents)):
+        for total in (self.total, self.lines, self.columns, *(total for _, total in self.contents)):
             total.mul_(factor)
 
     def result(self) -> Float[Tensor, "B R C"]:
-        """Return the sums."""
+        """Return the sums of rows."""
         contents = iter(total for _, total in self.contents)
-        mass = self.lines.sum(dim=1)  # (B, R)
+        mass = self.lines.sum(dim=-1, keepdim=True)  # (B, R, 1)
         parts: list[Tensor] = []
         for block in self.segment.blocks:
             if isinstance(block, Content):
-                parts.append(next(contents).mT)
+                parts.append(next(contents))
             elif isinstance(block, Constant):
-                parts.append(mass[..., None] * block.vector)
+                parts.append(mass * block.vector)
             elif isinstance(block, GridAxes):
                 parts.append(self._on_axes(block))
         return torch.cat(parts, dim=-1)
 
     def _on_axes(self, block: GridAxes) -> Float[Tensor, "B R w"]:
         *leading, last = block.embedded()
-        total = self.columns.mT @ last
+        total = self.columns @ last
         grid = self.segment.grid_shape[:-1]
-        lines = self.lines.unflatten(1, grid or (1,))  # (B, *grid, R)
+        lines = self.lines.unflatten(-1, grid or (1,))  # (B, R, *grid)
         for axis, table in enumerate(leading):
-            others = [1 + a for a in range(len(grid)) if a != axis]
-            total = total + (lines.sum(dim=others) if others else lines).mT @ table
+            others = [2 + a for a in range(len(grid)) if a != axis]
+            total = total + (lines.sum(dim=others) if others else lines) @ table
         return total

@@ -20,6 +20,10 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 
+# So many numbers are measured at a time: they stay in the processor's cache.
+_MEASURED = 2**19
+
+
 class Block(ABC):
     """Some neighbouring channels of the rows of a grid."""
 
@@ -45,9 +49,14 @@ class Block(ABC):
         """Return the block of one element of the batch."""
         return self
 
-    @abstractmethod
+    @cached_property
     def moments(self) -> tuple[Float64[Tensor, "#B #M"], Float64[Tensor, "#B #M"]]:
-        """Return the mean over the block's channels, and the sum of squared distances from it."""
+        """The mean over the block's channels, and the sum of squared distances from it; measured once."""
+        return self._measure()
+
+    @abstractmethod
+    def _measure(self) -> tuple[Float64[Tensor, "#B #M"], Float64[Tensor, "#B #M"]]:
+        """Return `moments`."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +86,13 @@ class Content(Block):
         """Return the numbers."""
         return self.values
 
-    def moments(self) -> tuple[Float64[Tensor, "#B #M"], Float64[Tensor, "#B #M"]]:
-        """Measure each row, which takes two passes and does not cancel."""
-        variance, mean = torch.var_mean(self.values, dim=-1, correction=0)
-        return mean.double(), variance.double() * self.num_channels
+    def _measure(self) -> tuple[Float64[Tensor, "#B #M"], Float64[Tensor, "#B #M"]]:
+        """Measure each row by the layer norm's own kernel, which does not cancel and is faster than a variance."""
+        width = self.num_channels
+        pieces = self.values.split(max(1, _MEASURED // width), dim=1)
+        measured = [torch.native_layer_norm(piece, (width,), None, None, 0.0)[1:] for piece in pieces]
+        mean, inverse = (torch.cat(parts, dim=1)[..., 0].double() for parts in zip(*measured, strict=True))
+        return mean, inverse.pow(-2) * width
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ class GridAxes(Block):
         """Return the array."""
         return self.whole()[None]
 
-    def moments(self) -> tuple[Float64[Tensor, "#B #M"], Float64[Tensor, "#B #M"]]:
+    def _measure(self) -> tuple[Float64[Tensor, "#B #M"], Float64[Tensor, "#B #M"]]:
         """Add up axes: each is measured on its steps."""
         width = self.num_channels
         tables = [table.double() for table in self.tables]
@@ -150,7 +162,7 @@ class Constant(Block):
         """Return one row."""
         return self.vector[None, None]
 
-    def moments(self) -> tuple[Float64[Tensor, "#B #M"], Float64[Tensor, "#B #M"]]:
+    def _measure(self) -> tuple[Float64[Tensor, "#B #M"], Float64[Tensor, "#B #M"]]:
         """Measure the one row."""
         vector = self.vector.double()
         return vector.mean()[None, None], ((vector - vector.mean()).square().sum())[None, None]
@@ -169,6 +181,11 @@ class Span:
     lines: slice
     columns: slice
     rows: slice
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of lines, and of columns."""
+        return self.lines.stop - self.lines.start, self.columns.stop - self.columns.start
 
 
 @dataclass(frozen=True)
@@ -206,7 +223,7 @@ class Segment:
         Blocks are put together by their means and squared distances: nothing cancels, however far the mean of a row
         lies from zero.
         """
-        means, squares = zip(*(block.moments() for block in self.blocks), strict=True)
+        means, squares = zip(*(block.moments for block in self.blocks), strict=True)
         widths = [block.num_channels for block in self.blocks]
         mean = _total([width * m for width, m in zip(widths, means, strict=True)]) / self.num_channels
         between = [width * (m - mean).square() for width, m in zip(widths, means, strict=True)]

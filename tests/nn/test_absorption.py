@@ -11,7 +11,7 @@ from perceivers.nn import absorption
 from perceivers.nn.attention import Attention, CrossAttention, LayerConfig
 from perceivers.nn.maps import record_calls
 from perceivers.nn.positions import FourierPositionConfig
-from perceivers.nn.rows import Constant, Content, Rows, as_rows, behind, joined
+from perceivers.nn.rows import Constant, Content, Projected, Rows, as_rows, behind, joined
 
 LATENTS, WIDTH = 4, 12
 
@@ -66,6 +66,22 @@ def test_reading(monkeypatch: pytest.MonkeyPatch, piece: int, scale: float, mean
     assert relative(layer.double()(latents, rows), truth) < 1e-10
     # As near the truth as the plain form is, with the same rounded weights.
     assert relative(single, truth) < max(1e-6, 4 * relative(in_float32, truth))
+
+
+@torch.no_grad()
+def test_a_layer_over_few_numbers_loses_no_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read of three numbers a row goes into 64 channels: one rounding error would be in all of them."""
+    monkeypatch.setitem(absorption._PIECE, "cpu", 2**15)
+    generator = torch.Generator().manual_seed(6)
+    values, weight, bias, queries = (
+        torch.randn(*shape, generator=generator) for shape in ((1, 200_000, 3), (64, 3), (64,), (1, 8, 64))
+    )
+
+    def read(dtype: torch.dtype) -> Tensor:
+        block = Projected(values.to(dtype), weight.to(dtype), bias.to(dtype))
+        return absorption.read(0.1 * queries.to(dtype), as_rows(1, (200_000,), [block]), 1e-5)
+
+    assert relative(read(torch.float32), read(torch.float64)) < 2e-6
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from perceivers.nn.pieces import Meeting, Questions, WeightedSums
 from perceivers.nn.positions import FourierPositionConfig
-from perceivers.nn.rows import Block, Constant, Content, Rows, as_rows, behind, joined
+from perceivers.nn.rows import Block, Constant, Content, Projected, Rows, as_rows, behind, joined
 
 BATCH, VECTORS = 2, 5
 GRIDS = [(7,), (3, 4), (2, 3, 5)]
@@ -30,6 +30,7 @@ def blocks(grid: tuple[int, ...]) -> dict[str, list[Block]]:
     return {
         "content": [content],
         "positions": [positions(grid)],
+        "projected": [Projected(random(BATCH, count, 3) + 4, random(6, 3), random(6))],
         "constant": [Constant(random(4))],
         "content and positions": [content, positions(grid)],
         "content and a table": [content, table],

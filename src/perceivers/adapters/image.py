@@ -29,7 +29,7 @@ from perceivers.adapters.base import (
 from perceivers.nn.convolution import ConvDownsample, space_to_depth
 from perceivers.nn.init import plain_linear
 from perceivers.nn.positions import FourierPositionConfig, PositionConfig, Positioned, PositionedConfig
-from perceivers.nn.rows import as_rows
+from perceivers.nn.rows import Block, Projected, as_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,11 @@ class ImageInput(InputAdapter):
 
     @abstractmethod
     def features(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w c"]:
-        """Return the content of each cell."""
+        """Return the features of each cell."""
+
+    def content(self, features: Float[Tensor, "B M c"]) -> Float[Tensor, "B M E"] | Block:
+        """Return what stands in a token for its cell."""
+        return features
 
     def forward(self, batch: Batch) -> Tokens:
         """Normalise, extract features and join positions.
@@ -89,7 +93,7 @@ class ImageInput(InputAdapter):
                 f"image of shape {tuple(image.shape)} must be (B, H, W, {self.config.image_channels}), channels last"
             )
         features = self.features(as_values(image, self.mean, self.std))
-        content = rearrange(features, "b h w c -> b (h w) c")
+        content = self.content(rearrange(features, "b h w c -> b (h w) c"))
         grid_shape = (features.shape[1], features.shape[2])
         values = self.positioned(content, grid_shape, batch.get("coordinates"))
         return Tokens(values, None, content, grid_shape)
@@ -168,8 +172,12 @@ class Conv1x1Input(ImageInput):
         self.linear = plain_linear(config.image_channels, config.num_channels)
 
     def features(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w c"]:
-        """Return the projected pixels."""
-        return self.linear(image[:, :: self.stride, :: self.stride])
+        """Return the pixels."""
+        return image[:, :: self.stride, :: self.stride]
+
+    def content(self, features: Float[Tensor, "B M c"]) -> Block:
+        """Return the pixels, and the layer that they go through."""
+        return Projected(features, self.linear.dense_weight(), self.linear.bias)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from perceivers.nn.linear import Multiplier
-from perceivers.nn.rows import Constant, Content, GridAxes, Segment, Span, outer_sum
+from perceivers.nn.rows import Constant, Content, GridAxes, Projected, Segment, Span, outer_sum
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ def _tables(segment: Segment, vectors: Float[Tensor, "B R C"]) -> _Tables:
     for block, part in zip(segment.blocks, parts, strict=True):
         if isinstance(block, Content):
             contents.append((block.values, part))
+        elif isinstance(block, Projected):
+            contents.append((block.values, part @ block.weight))
+            lines = lines + (part @ block.bias)[:, None]
         elif isinstance(block, Constant):
             lines = lines + (part @ block.vector)[:, None]
         elif isinstance(block, GridAxes):
@@ -110,9 +113,13 @@ class WeightedSums:
 
         self.total = zeros(1)
         self.lines, self.columns = zeros(segment.num_rows // width), zeros(width)
-        self.contents = [
-            (block.values, zeros(block.num_channels)) for block in segment.blocks if isinstance(block, Content)
-        ]
+        self.contents: list[tuple[Tensor, Tensor]] = []
+        for block in segment.blocks:
+            if isinstance(block, Content):
+                self.contents.append((block.values, zeros(block.num_channels)))
+            elif isinstance(block, Projected):
+                # A rounding error of these few goes through the layer into all its channels alike.
+                self.contents.append((block.values, zeros(block.values.shape[-1]).double()))
 
     def add(self, span: Span, weights: Float[Tensor, "B R m"], factor: Float[Tensor, "#B 1 m"]) -> None:
         """Add the rows in `span`, each times its weights and its factor; `weights` is overwritten."""
@@ -121,7 +128,11 @@ class WeightedSums:
         self.lines[..., span.lines] += on_grid.sum(dim=-1)
         self.columns[..., span.columns] += on_grid.sum(dim=-2) if span.shape[0] > 1 else on_grid[..., 0, :]
         for values, total in self.contents:
-            total.baddbmm_(weights, values[:, span.rows].expand(len(weights), -1, -1))
+            rows = values[:, span.rows].expand(len(weights), -1, -1)
+            if total.dtype == weights.dtype:
+                total.baddbmm_(weights, rows)
+            else:
+                total += torch.bmm(weights, rows)
 
     def scale(self, factor: Float[Tensor, "B R 1"]) -> None:
         """Multiply all that was added."""
@@ -136,6 +147,9 @@ class WeightedSums:
         for block in self.segment.blocks:
             if isinstance(block, Content):
                 parts.append(next(contents))
+            elif isinstance(block, Projected):
+                read = next(contents) @ block.weight.double().mT + mass.double() * block.bias.double()
+                parts.append(read.to(mass.dtype))
             elif isinstance(block, Constant):
                 parts.append(mass * block.vector)
             elif isinstance(block, GridAxes):

@@ -11,14 +11,14 @@ last), `W` its last axis, `w` width of a block.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from math import prod
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
-
+from torch.nn import functional
 
 # So many numbers are measured at a time: they stay in the processor's cache.
 _MEASURED = 2**19
@@ -93,6 +93,47 @@ class Content(Block):
         measured = [torch.native_layer_norm(piece, (width,), None, None, 0.0)[1:] for piece in pieces]
         mean, inverse = (torch.cat(parts, dim=1)[..., 0].double() for parts in zip(*measured, strict=True))
         return mean, inverse.pow(-2) * width
+
+
+@dataclass(frozen=True)
+class Projected(Block):
+    """Numbers of each row after a linear layer that widens them.
+
+    Args:
+        values: The numbers before it.
+        weight: Of the layer.
+        bias: Likewise.
+    """
+
+    values: Float[Tensor, "b M v"]
+    weight: Float[Tensor, "w v"]
+    bias: Float[Tensor, "w"]
+
+    @property
+    def num_channels(self) -> int:
+        """Width of the layer's result."""
+        return len(self.weight)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """See `Block`."""
+        return (self.values, self.weight, self.bias)
+
+    def element(self, index: int) -> "Projected":
+        """Return the numbers of one element of the batch."""
+        return self if len(self.values) == 1 else replace(self, values=self.values[index : index + 1])
+
+    def dense(self) -> Float[Tensor, "#B #M w"]:
+        """Apply the layer."""
+        return functional.linear(self.values, self.weight, self.bias)
+
+    def _measure(self) -> tuple[Float64[Tensor, "#B #M"], Float64[Tensor, "#B #M"]]:
+        """Return the mean and the length of `R (values, 1)`, R the triangle of the centred layer: squares only."""
+        layer = torch.cat([self.weight, self.bias[:, None]], dim=1).double()
+        mean = layer.mean(dim=0)
+        triangle = torch.linalg.qr(layer - mean, mode="r").R.mT
+        values = self.values.double()
+        lengths = (values @ triangle[:-1] + triangle[-1]).square().sum(dim=-1)
+        return values @ mean[:-1] + mean[-1], lengths
 
 
 @dataclass(frozen=True)

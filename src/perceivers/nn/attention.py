@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from perceivers.nn import absorption
 from perceivers.nn.absorption import Answers, Folded, Layer
+from perceivers.nn.frugal import activated_product, can_be_frugal, normed_products
 from perceivers.nn.init import scaled_linear
 from perceivers.nn.linear import Linear, added, is_free, is_watched
 from perceivers.nn.mlp import MLP, Activation
@@ -162,8 +163,18 @@ class Attention(nn.Module):
         return added(self.output, self._attend(x_q, x_kv), residual)
 
     def _attend(self, x_q: Tensor, x_kv: Tensor, keep_mask: Tensor | None = None) -> Float[Tensor, "B O V"]:
-        q, k, v = self._heads(self.query(x_q)), self._heads(self.key(x_kv)), self._heads(self.value(x_kv))
-        out = attend(q, k, v, keep_mask, self.dropout if self.training else 0.0, self.empty_rows)
+        return self.meet(self.query(x_q), self.key(x_kv), self.value(x_kv), keep_mask)
+
+    def meet(
+        self,
+        q: Float[Tensor, "B O K"],
+        k: Float[Tensor, "B M K"],
+        v: Float[Tensor, "B M V"],
+        keep_mask: Bool[Tensor, "B #O #M"] | None = None,
+    ) -> Float[Tensor, "B O V"]:
+        """Attend with queries, keys and values at hand, before the output projection."""
+        dropout = self.dropout if self.training else 0.0
+        out = attend(self._heads(q), self._heads(k), self._heads(v), keep_mask, dropout, self.empty_rows)
         return rearrange(out, "b h o v -> b o (h v)")
 
     def weights(
@@ -386,6 +397,8 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         """Let the latents attend to one another."""
+        if self._can_be_frugal():
+            return self._forward_frugally(x)
         normed = self.norm(x)
         # Hooks see the attention only when it is called.
         if self.training or is_watched(self.attention):
@@ -393,3 +406,19 @@ class SelfAttention(nn.Module):
         else:
             x = self.attention.added(normed, normed, x)
         return self.mlp.added(self.norm_mlp(x), x)
+
+    def _can_be_frugal(self) -> bool:
+        attention, mlp = self.attention, self.mlp
+        if is_watched(attention) or is_watched(mlp):
+            return False
+        layers = (attention.query, attention.key, attention.value, mlp.widen, mlp.narrow)
+        return can_be_frugal(layers, (self.norm, self.norm_mlp))
+
+    def _forward_frugally(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        attention, mlp = self.attention, self.mlp
+        q, k, v = normed_products(x, self.norm, (attention.query, attention.key, attention.value))
+        x = self.dropout(attention.output(attention.meet(q, k, v))).add_(x)
+        (hidden,) = normed_products(x, self.norm_mlp, (mlp.widen,))
+        if mlp.dropout.p:
+            return x + mlp.dropout(activated_product(hidden, mlp.narrow, mlp.approximate))
+        return activated_product(hidden, mlp.narrow, mlp.approximate, x)

@@ -4,6 +4,7 @@ Also the original Perceiver (arXiv:2103.03206): repeated cross-attention and the
 fields of `EncoderConfig` and kinds of `DecoderConfig`.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from perceivers.adapters import Batch, InputConfig, OutputConfig, QueryConfig, Tokens
 from perceivers.decoders import DecoderConfig
 from perceivers.nn.attention import CrossAttention, EmptyRows, LayerConfig, SelfAttention
+from perceivers.nn.frugal import packed_while
 from perceivers.nn.init import truncated_normal_
 from perceivers.nn.mlp import Activation
 from perceivers.nn.rows import Rows
@@ -118,16 +120,24 @@ class Encoder(nn.Module):
 
     def process(self, latents: Float[Tensor, "B N D"], tokens: Tokens) -> Float[Tensor, "B N D"]:
         """Run the blocks on latents that have read once; blocks that read again do so from `tokens`."""
-        for i in range(self.config.num_blocks):
-            if 0 < i < self.config.num_cross_attends:
-                latents = self._read_again(latents, tokens, i)
-            block = self.blocks[min(i, len(self.blocks) - 1)]
-            if self._recomputes():
-                for layer in block.children():
-                    latents = checkpoint(layer, latents, use_reentrant=False)
-            else:
-                latents = block(latents)
+        with self._shared_weights_packed(latents):
+            for i in range(self.config.num_blocks):
+                if 0 < i < self.config.num_cross_attends:
+                    latents = self._read_again(latents, tokens, i)
+                block = self.blocks[min(i, len(self.blocks) - 1)]
+                if self._recomputes():
+                    for layer in block.children():
+                        latents = checkpoint(layer, latents, use_reentrant=False)
+                else:
+                    latents = block(latents)
         return latents
+
+    def _shared_weights_packed(self, latents: Float[Tensor, "B N D"]) -> AbstractContextManager[None]:
+        """Pack the block that runs again and again, while it is trained."""
+        times = self.config.num_blocks - len(self.blocks) + 1
+        if times > 1 and torch.is_grad_enabled() and not self._recomputes():
+            return packed_while(self.blocks[-1], times * latents.shape[0] * latents.shape[1])
+        return nullcontext()
 
     def _read_again(self, latents: Tensor, tokens: Tokens, index: int) -> Tensor:
         cross_attention = self.cross_attends[min(index, len(self.cross_attends) - 1)]

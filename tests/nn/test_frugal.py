@@ -1,6 +1,6 @@
 """Layers that keep less give the same results and gradients, of both orders."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -29,9 +29,9 @@ def layer(**settings: float) -> SelfAttention:
 
 
 @pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+def plain(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Call it, and layers keep everything."""
-    yield lambda: monkeypatch.setattr(module, "can_be_frugal", lambda *_: False)
+    return lambda: monkeypatch.setattr(module, "can_be_frugal", lambda *_: False)
 
 
 def test_first_and_second_derivatives() -> None:
@@ -44,7 +44,9 @@ def test_first_and_second_derivatives() -> None:
 
     def products(x: Tensor, scale: Tensor, weight: Tensor, bias: Tensor, other: Tensor) -> tuple[Tensor, ...]:
         # `gradcheck` moves the numbers of its arguments in place: modules see it.
-        assert scale is norm.weight and weight is layers[1].weight and bias is narrow.bias
+        assert scale is norm.weight
+        assert weight is layers[1].weight
+        assert bias is narrow.bias
         return *normed_products(x, norm, layers), activated_product(x, narrow, "tanh", other)
 
     arguments = (rows(2, 3, 5), norm.weight, layers[1].weight, narrow.bias, rows(2, 3, 2))

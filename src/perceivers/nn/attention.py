@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from perceivers.nn import absorption
 from perceivers.nn.absorption import Answers, Folded, Layer
-from perceivers.nn.frugal import activated_product, can_be_frugal, normed_products
+from perceivers.nn.frugal import activated_product, can_be_frugal, normed_products, plain_product
 from perceivers.nn.init import scaled_linear
 from perceivers.nn.linear import Linear, added, is_free, is_watched
 from perceivers.nn.mlp import MLP, Activation
@@ -417,7 +417,11 @@ class SelfAttention(nn.Module):
     def _forward_frugally(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         attention, mlp = self.attention, self.mlp
         q, k, v = normed_products(x, self.norm, (attention.query, attention.key, attention.value))
-        x = self.dropout(attention.output(attention.meet(q, k, v))).add_(x)
+        attended = attention.meet(q, k, v)
+        if self.dropout.p:
+            x = x + self.dropout(plain_product(attended, attention.output))
+        else:
+            x = plain_product(attended, attention.output, x)
         (hidden,) = normed_products(x, self.norm_mlp, (mlp.widen,))
         if mlp.dropout.p:
             return x + mlp.dropout(activated_product(hidden, mlp.narrow, mlp.approximate))

@@ -42,12 +42,14 @@ class Linear(nn.Linear):
 
     # The parameter that stands aside, without memory, while its packed form stands in its place.
     _aside: nn.Parameter | None = None
+    # What `nn.frugal` keeps beside the weight for the length of one forward pass.
+    beside: Any = None
 
     def forward(self, input: Float[Tensor, "... C"]) -> Float[Tensor, "... E"]:
         """Multiply each row by the weight and add the bias."""
         weight, bias = self.weight, self.bias
         if self._multiplies_packed(input):
-            return _packed_product(input, weight, bias)
+            return packed_product(input, weight, bias)
         if weight.is_mkldnn:
             return functional.linear(input, self.dense_weight(), bias)
         if _by_convolution(input, weight) and not torch.is_grad_enabled() and "convolution" in _faster():
@@ -71,7 +73,7 @@ class Linear(nn.Linear):
         weight = self.weight
         if self.is_packed or not _packable(weight):
             return
-        packed = nn.Parameter(_pack(weight.detach()), requires_grad=False)
+        packed = nn.Parameter(pack_weight(weight.detach()), requires_grad=False)
         weight.data = weight.data.new_empty(0)
         # Not as a parameter of the module: only its packed form is one now.
         object.__setattr__(self, "_aside", weight)
@@ -167,7 +169,7 @@ def activated(layer: nn.Module, input: Float[Tensor, "... C"], approximate: str)
 def added(layer: nn.Module, input: Float[Tensor, "... C"], other: Float[Tensor, "... E"]) -> Float[Tensor, "... E"]:
     """Return `other` plus what a layer gives, in one operation where its weight is packed."""
     if isinstance(layer, Linear) and layer._multiplies_packed(input) and is_free(layer):
-        return _packed_sum(input, other, layer.weight, layer.bias)
+        return packed_sum(input, other, layer.weight, layer.bias)
     return other + layer(input)
 
 
@@ -180,8 +182,8 @@ class Multiplier:
     """
 
     def __init__(self, weight: Float[Tensor, "E C"], bias: Float[Tensor, "E"] | None = None) -> None:
-        self._packed = _packable(weight) and not torch.is_grad_enabled() and "packed" in _faster()
-        self._weight = _pack(weight) if self._packed else weight
+        self._packed = not torch.is_grad_enabled() and packs(weight)
+        self._weight = pack_weight(weight) if self._packed else weight
         self._bias = bias
 
     def __call__(
@@ -192,8 +194,8 @@ class Multiplier:
             out = product(rows, self._weight, self._bias)
             return out if other is None else out.add_(other)
         if other is None:
-            return _packed_product(rows, self._weight, self._bias)
-        return _packed_sum(rows, other, self._weight, self._bias)
+            return packed_product(rows, self._weight, self._bias)
+        return packed_sum(rows, other, self._weight, self._bias)
 
     def activated(self, rows: Float[Tensor, "... C"], approximate: str) -> Float[Tensor, "... E"]:
         """Return the GELU of the result."""
@@ -239,11 +241,20 @@ def _convolution_product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> T
     return out.permute(0, 2, 3, 1).reshape(*rows.shape[:-1], weight.shape[0])
 
 
-def _pack(weight: Tensor) -> Tensor:
+def packs(weight: Tensor) -> bool:
+    """Return whether a product by a packed weight is possible, and faster here."""
+    return _packable(weight) and "packed" in _faster()
+
+
+def pack_weight(weight: Float[Tensor, "E C"]) -> Tensor:
+    """Return a weight in oneDNN's own layout."""
     return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _ROWS_HINT)
 
 
-def _packed_product(rows: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+def packed_product(
+    rows: Float[Tensor, "... C"], packed: Tensor, bias: Float[Tensor, "E"] | None
+) -> Float[Tensor, "... E"]:
+    """Return rows times a packed weight, plus the bias."""
     return torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "none", [], "")
 
 
@@ -251,7 +262,10 @@ def _packed_gelu(rows: Tensor, packed: Tensor, bias: Tensor | None, approximate:
     return torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "gelu", [], approximate)
 
 
-def _packed_sum(rows: Tensor, other: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+def packed_sum(
+    rows: Float[Tensor, "... C"], other: Float[Tensor, "... E"], packed: Tensor, bias: Float[Tensor, "E"] | None
+) -> Float[Tensor, "... E"]:
+    """Return rows times a packed weight, plus the bias and what is given beside."""
     return torch.ops.mkldnn._linear_pointwise.binary(rows, other, packed, bias, "add")
 
 
@@ -278,8 +292,8 @@ def _ways() -> dict[str, _Prepare]:
     if hasattr(torch.ops.mkldnn, "_linear_pointwise") and hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
 
         def packed(weight: Tensor, bias: Tensor) -> _Product:
-            stored = _pack(weight)
-            return lambda rows: _packed_product(rows, stored, bias)
+            stored = pack_weight(weight)
+            return lambda rows: packed_product(rows, stored, bias)
 
         ways["packed"] = packed
     return ways

@@ -1,12 +1,16 @@
 """Layers that keep less give the same results and gradients, of both orders."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from perceivers.nn import attention as module
+from perceivers.nn import frugal, linear
 from perceivers.nn.attention import LayerConfig, SelfAttention
 from perceivers.nn.frugal import activated_product, normed_products
 from perceivers.nn.init import plain_linear
@@ -19,7 +23,7 @@ def rows(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64, requires_grad=True)
 
 
-def layer(**settings: float) -> SelfAttention:
+def layer(**settings: Any) -> SelfAttention:
     torch.manual_seed(0)
     config = LayerConfig(num_heads=2, widening_factor=2, **settings)
     built = SelfAttention(config, channels=CHANNELS).double()
@@ -114,3 +118,59 @@ def test_a_layer_may_stand_in_for_another() -> None:
     torch.testing.assert_close(built(x), expected)
     with torch.no_grad():
         torch.testing.assert_close(built.eval()(x), expected)
+
+
+@pytest.fixture
+def packing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have weights packed, however few the rows."""
+    monkeypatch.setenv("PERCEIVERS_LINEAR", "packed")
+    monkeypatch.setattr(frugal, "_FEWEST_ROWS", 1)
+    linear._faster.cache_clear()
+    if not linear.packs(torch.zeros(2, 2)):
+        pytest.skip("this PyTorch cannot pack weights")
+    yield
+    linear._faster.cache_clear()
+
+
+def run_twice(built: SelfAttention, packed: bool) -> tuple[Tensor, Tensor]:
+    """Return the output of a layer that runs twice, and its input."""
+    x = rows(2, 4, CHANNELS).detach().float().requires_grad_()
+    with frugal.packed_while(built, 16) if packed else nullcontext():
+        assert (built.mlp.widen.beside is not None) == packed
+        return built(built(x)), x
+
+
+@pytest.mark.usefixtures("packing")
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_packed_weights_train_as_plain_ones(dropout: float) -> None:
+    built = layer(dropout=dropout).float().train()
+    found: list[list[Tensor]] = []
+    for packed in (False, True):
+        torch.manual_seed(3)
+        # The fused attention has no second derivative.
+        with sdpa_kernel(SDPBackend.MATH):
+            out, x = run_twice(built, packed)
+        assert built.mlp.widen.beside is None
+        (first,) = torch.autograd.grad(out.square().sum(), x, retain_graph=True, create_graph=True)
+        second = torch.autograd.grad(first.square().sum(), x, retain_graph=True)
+        found.append([out, first, *second, *torch.autograd.grad(out.sum(), list(built.parameters()))])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.detach().abs().max()))
+
+
+@pytest.mark.usefixtures("packing")
+def test_weights_may_not_change_before_the_way_back() -> None:
+    built = layer().float()
+    out, _ = run_twice(built, packed=True)
+    with torch.no_grad():
+        built.attention.value.weight.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
+
+
+@pytest.mark.usefixtures("packing")
+def test_packed_weights_go_whatever_happens() -> None:
+    built = layer().float()
+    with pytest.raises(ValueError, match="stop"), frugal.packed_while(built, 16):
+        raise ValueError("stop")
+    assert built.attention.query.beside is None

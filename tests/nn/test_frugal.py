@@ -85,6 +85,11 @@ def test_a_layer_trains_as_the_plain_one(plain: Callable[[], None], dropout: flo
     assert kept[0] < kept[1]
 
 
+def test_without_memory_a_layer_is_traced_as_it_is_written() -> None:
+    with torch.device("meta"):
+        assert layer().to("meta")(torch.empty(2, 4, CHANNELS, dtype=torch.float64)).shape == (2, 4, CHANNELS)
+
+
 def test_frozen_layers_get_no_gradient() -> None:
     built, x = layer(), rows(2, 4, CHANNELS)
     built.attention.key.requires_grad_(False)

@@ -24,12 +24,13 @@ _FEWEST_ROWS = 2048
 
 def can_be_frugal(layers: Sequence[nn.Module], norms: Sequence[nn.LayerNorm]) -> bool:
     """Return whether training may take the forms of this module: nobody waits for calls, and no graph is traced."""
+    weight = norms[0].weight
     return (
         torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
+        and not (torch.compiler.is_compiling() or weight.is_meta)
         and all(map(is_free, layers))
         and not any(map(is_watched, norms))
-        and not torch.is_autocast_enabled(norms[0].weight.device.type)
+        and not torch.is_autocast_enabled(weight.device.type)
     )
 
 

@@ -8,7 +8,7 @@ from model_examples import example_batch, model_around, seeded
 from perceivers.adapters.image import PixelInputConfig
 from perceivers.adapters.text import TextOutputConfig
 from perceivers.model import PerceiverIO
-from perceivers.nn.attention import SelfAttention
+from perceivers.nn.layers import SelfAttention
 from perceivers.nn.linear import Linear
 from perceivers.precision import PRECISIONS, autocast
 

@@ -13,8 +13,8 @@ from perceivers.adapters import Queries
 from perceivers.adapters.base import Ask
 from perceivers.config import Variant
 from perceivers.nn.absorption import Layer
-from perceivers.nn.attention import CrossAttention, LayerConfig
 from perceivers.nn.init import plain_linear
+from perceivers.nn.layers import CrossAttention, LayerConfig
 from perceivers.nn.linear import Linear
 from perceivers.nn.mlp import Activation
 from perceivers.nn.rows import Rows, Segment

@@ -16,9 +16,10 @@ from torch.utils.checkpoint import checkpoint
 
 from perceivers.adapters import Batch, InputConfig, OutputConfig, QueryConfig, Tokens
 from perceivers.decoders import DecoderConfig
-from perceivers.nn.attention import CrossAttention, EmptyRows, LayerConfig, SelfAttention
+from perceivers.nn.attention import EmptyRows
 from perceivers.nn.frugal import packed_while
 from perceivers.nn.init import truncated_normal_
+from perceivers.nn.layers import CrossAttention, LayerConfig, SelfAttention
 from perceivers.nn.mlp import Activation
 from perceivers.nn.rows import Rows
 

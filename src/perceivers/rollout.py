@@ -24,7 +24,7 @@ from torch import Tensor
 
 from perceivers.adapters.base import Batch, Grid, Tokens
 from perceivers.model import Latents, PerceiverIO
-from perceivers.nn.attention import CrossAttention
+from perceivers.nn.layers import CrossAttention
 from perceivers.nn.maps import record_calls
 
 # Queries asked at a time where the caller sets no size.

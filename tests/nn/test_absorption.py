@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from perceivers.nn import absorption
-from perceivers.nn.attention import Attention, CrossAttention, LayerConfig
+from perceivers.nn.attention import Attention
+from perceivers.nn.layers import CrossAttention, LayerConfig
 from perceivers.nn.maps import record_calls
 from perceivers.nn.positions import FourierPositionConfig
 from perceivers.nn.rows import Constant, Content, Projected, Rows, as_rows, behind, joined

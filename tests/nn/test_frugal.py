@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from perceivers.nn import attention as module
 from perceivers.nn import frugal, linear
-from perceivers.nn.attention import LayerConfig, SelfAttention
+from perceivers.nn import layers as module
 from perceivers.nn.frugal import activated_product, normed_products
 from perceivers.nn.init import plain_linear
+from perceivers.nn.layers import LayerConfig, SelfAttention
 
 CHANNELS = 12
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from perceivers.model import PerceiverIO
-from perceivers.nn.attention import CrossAttention, SelfAttention
+from perceivers.nn.layers import CrossAttention, SelfAttention
 from perceivers.pretrained.folder import own_tensors
 from perceivers.train import TrainConfig
 from train_examples import image_task, tiny_config, tiny_trainer

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from perceivers.nn.attention import LayerConfig, SelfAttention
+from perceivers.nn.layers import LayerConfig, SelfAttention
 from perceivers.train import TrainConfig
 from perceivers.train.compiling import check_compiler, compiled_layers
 from train_examples import tiny_trainer

@@ -1,13 +1,7 @@
 """Attention, multi-layer perceptrons and positions: the mathematics, free of any modality."""
 
-from perceivers.nn.attention import (
-    Attention,
-    CrossAttention,
-    LayerConfig,
-    SelfAttention,
-    attend,
-    attention_weights,
-)
+from perceivers.nn.attention import Attention, attend, attention_weights
+from perceivers.nn.layers import CrossAttention, LayerConfig, SelfAttention
 from perceivers.nn.maps import AttentionCall, AttentionMaps, record_attention, record_calls
 from perceivers.nn.mlp import MLP
 from perceivers.nn.positions import (

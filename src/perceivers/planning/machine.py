@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from perceivers.nn.attention import LayerConfig, SelfAttention
+from perceivers.nn.layers import LayerConfig, SelfAttention
 from perceivers.planning.trace import Call, Cost, Tracer
 
 # A sample has at most so many operations or bytes, so that all of them together take a second or two.

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from perceivers.nn.attention import SelfAttention
+from perceivers.nn.layers import SelfAttention
 
 
 def check_compiler(device: torch.device) -> None:

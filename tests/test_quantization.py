@@ -159,3 +159,16 @@ def test_training_is_refused() -> None:
 
 def _is_int8(module: nn.Module) -> bool:
     return isinstance(module, Int8Linear)
+
+
+def test_recording_gradients_changes_no_layer_of_the_latents() -> None:
+    torch.manual_seed(0)
+    block = SelfAttention(LayerConfig(num_heads=2), channels=32).eval()
+    for parent in (block.attention, block.mlp):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, Linear):
+                setattr(parent, name, Int8Linear(child))
+    x = torch.randn(1, 3, 32)
+    recorded = block(x)
+    with torch.no_grad():
+        torch.testing.assert_close(recorded, block(x), rtol=1e-6, atol=1e-6)

@@ -23,12 +23,15 @@ _FEWEST_ROWS = 2048
 
 
 def can_be_frugal(layers: Sequence[nn.Module], norms: Sequence[nn.LayerNorm]) -> bool:
-    """Return whether training may take the forms of this module: nobody waits for calls, and no graph is traced."""
+    """Return whether training may take the forms of this module: nobody waits for calls, and no graph is traced.
+
+    Subclasses of `Linear` multiply in their own way.
+    """
     weight = norms[0].weight
     return (
         torch.is_grad_enabled()
         and not (torch.compiler.is_compiling() or weight.is_meta)
-        and all(map(is_free, layers))
+        and all(type(layer) is Linear and is_free(layer) for layer in layers)
         and not any(map(is_watched, norms))
         and not torch.is_autocast_enabled(weight.device.type)
     )

@@ -11,6 +11,7 @@ from model_examples import example_batch, model_around, seeded
 from perceivers import quantization
 from perceivers.adapters.image import PixelInputConfig
 from perceivers.adapters.text import TextOutputConfig
+from perceivers.nn.layers import LayerConfig, SelfAttention
 from perceivers.nn.linear import Linear, pack_linears
 from perceivers.pretrained.folder import load_folder, save_folder
 from perceivers.quantization import Int8Linear, quantize_int8

@@ -164,7 +164,7 @@ def _is_int8(module: nn.Module) -> bool:
 
 def test_recording_gradients_changes_no_layer_of_the_latents() -> None:
     torch.manual_seed(0)
-    block = SelfAttention(LayerConfig(num_heads=2), channels=32).eval()
+    block = SelfAttention(LayerConfig(num_heads=2), channels=32).eval().requires_grad_(False)
     for parent in (block.attention, block.mlp):
         for name, child in list(parent.named_children()):
             if isinstance(child, Linear):

@@ -53,6 +53,7 @@ def test_every_way_gives_the_product(way: str, layer: Linear) -> None:
     multiply, other = Multiplier(weight), torch.randn_like(expected)
     torch.testing.assert_close(multiply(ROWS), expected - bias, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(multiply(ROWS, other), expected - bias + other, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(multiply(ROWS, other, bias), expected + other, rtol=1e-5, atol=1e-5)
     hidden = functional.gelu(expected - bias, approximate="tanh")
     torch.testing.assert_close(multiply.activated(ROWS, "tanh"), hidden, rtol=1e-5, atol=1e-5)
 

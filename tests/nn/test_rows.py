@@ -106,3 +106,17 @@ def test_segments_and_paddings_make_one_array() -> None:
 def test_rows_know_whether_they_are_trained() -> None:
     assert not segment_of((3, 4), "all").requires_grad
     assert as_rows(1, (2,), [Constant(torch.zeros(6, requires_grad=True))]).requires_grad
+
+
+@pytest.mark.parametrize("name", ["content", "all"])
+def test_tables_of_a_line_are_no_longer_than_the_line(name: str) -> None:
+    """Memory stays as it is, however many vectors meet a long line."""
+    segment = segment_of((50,), name).segments[0]
+    vectors = random(BATCH, 90, segment.num_channels)
+    for part in (
+        Meeting(segment, vectors),
+        WeightedSums(segment, vectors, 90),
+        Questions(segment.element(0), vectors[0]),
+    ):
+        held = [value for value in vars(part).values() if isinstance(value, Tensor)]
+        assert all(tensor.untyped_storage().nbytes() < 50 * 90 * 8 for tensor in held)

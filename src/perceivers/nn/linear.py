@@ -187,15 +187,19 @@ class Multiplier:
         self._bias = bias
 
     def __call__(
-        self, rows: Float[Tensor, "... C"], other: Float[Tensor, "... E"] | None = None
+        self,
+        rows: Float[Tensor, "... C"],
+        other: Float[Tensor, "... E"] | None = None,
+        bias: Float[Tensor, "E"] | None = None,
     ) -> Float[Tensor, "... E"]:
-        """Multiply each row by the weight, and add the bias and what may be given beside."""
+        """Multiply each row by the weight, and add what may be given beside, and a bias in place of the own one."""
+        bias = self._bias if bias is None else bias
         if not self._packed:
-            out = product(rows, self._weight, self._bias)
+            out = product(rows, self._weight, bias)
             return out if other is None else out.add_(other)
         if other is None:
-            return packed_product(rows, self._weight, self._bias)
-        return packed_sum(rows, other, self._weight, self._bias)
+            return packed_product(rows, self._weight, bias)
+        return packed_sum(rows, other, self._weight, bias)
 
     def activated(self, rows: Float[Tensor, "... C"], approximate: str) -> Float[Tensor, "... E"]:
         """Return the GELU of the result."""

@@ -99,7 +99,7 @@ class Questions:
         self._contents = [(values[0], Multiplier(part[0].contiguous())) for values, part in tables.contents]
 
     def products(self, span: Span) -> Float[Tensor, "m R"]:
-        """Return the products of the rows in `span`."""
+        """Return the products of the rows in `span`, which may be overwritten."""
         contents = self._contents
         if self._columns is not None and span.shape[0] == 1 and contents:
             # Of a single line nothing is made beforehand.
@@ -107,6 +107,8 @@ class Questions:
             products = multiply(values[span.rows], self._columns[span.columns], self._lines[span.lines][0])
         else:
             products = self._on_grid(span)
+            if not contents:
+                return products.clone()
         for values, multiply in contents:
             products = multiply(values[span.rows], products)
         return products

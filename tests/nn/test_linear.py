@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from itertools import chain, repeat
 
 import pytest
 import torch
@@ -140,3 +141,9 @@ def test_a_way_that_fails_or_errs_is_not_taken() -> None:
     assert module._gain(fails, (8, 4, 4)) == 0
     assert module._gain(lambda weight, bias: lambda rows: rows @ weight.mT, (8, 4, 4)) == 0
     assert module._gain(lambda weight, bias: lambda rows: functional.linear(rows, weight, bias), (8, 4, 4)) > 0
+
+
+def test_other_work_on_the_machine_hides_no_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = chain.from_iterable(chain(repeat((2.0, 5.0), 9), repeat((3.0, 1.0))))
+    monkeypatch.setattr(module, "_seconds", lambda _: next(seconds))
+    assert module._gain(lambda weight, bias: lambda rows: functional.linear(rows, weight, bias), (8, 4, 4)) == 2.0

@@ -29,7 +29,7 @@ _ROWS_HINT = 512
 _MEASURED = {"packed": (256, 1024, 1024), "convolution": (4096, 320, 320)}
 _GAIN = 1.03
 # Pairs of the measurement: more than the fewest where the way has not been found faster yet.
-_FEWEST_PAIRS, _MOST_PAIRS = 5, 40
+_FEWEST_PAIRS, _MOST_PAIRS = 5, 80
 
 _Product = Callable[[Tensor], Tensor]
 _Prepare = Callable[[Tensor, Tensor], _Product]

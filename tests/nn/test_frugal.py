@@ -179,3 +179,13 @@ def test_packed_weights_go_whatever_happens() -> None:
     with pytest.raises(ValueError, match="stop"), frugal.packed_while(built, 16):
         raise ValueError("stop")
     assert built.attention.query.beside is None
+
+
+@pytest.mark.usefixtures("packing")
+def test_gradients_flow_through_layers_packed_for_inference() -> None:
+    built, x = layer().float().eval(), rows(2, 4, CHANNELS).detach().float().requires_grad_()
+    (expected,) = torch.autograd.grad(built(x).square().sum(), x)
+    linear.pack_linears(built)
+    assert built.mlp.widen.is_packed
+    (found,) = torch.autograd.grad(built(x).square().sum(), x)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from perceivers.nn.linear import Linear, is_free, is_watched, pack_weight, packed_product, packed_sum, packs
 
+# Numbers of room behind an array; a few cache lines would do.
 _SPARE = 1024
 # Below so many rows packing takes longer than what it saves.
 _FEWEST_ROWS = 2048
@@ -25,13 +26,13 @@ _FEWEST_ROWS = 2048
 def can_be_frugal(layers: Sequence[nn.Module], norms: Sequence[nn.LayerNorm]) -> bool:
     """Return whether training may take the forms of this module: nobody waits for calls, and no graph is traced.
 
-    Subclasses of `Linear` multiply in their own way.
+    Subclasses of `Linear` multiply in their own way, and so do layers that lie packed for inference.
     """
     weight = norms[0].weight
     return (
         torch.is_grad_enabled()
         and not (torch.compiler.is_compiling() or weight.is_meta)
-        and all(type(layer) is Linear and is_free(layer) for layer in layers)
+        and all(type(layer) is Linear and is_free(layer) and not layer.is_packed for layer in layers)
         and not any(map(is_watched, norms))
         and not torch.is_autocast_enabled(weight.device.type)
     )

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from perceivers.model import PerceiverConfig, PerceiverIO
-from perceivers.nn.linear import pack_linears
+from perceivers.nn.linear import Linear, pack_linears
 from perceivers.precision import autocast
 from perceivers.quantization import Int8Linear, quantize_int8
 from perceivers.train import OptimizerConfig, evaluate, load_recipe, prepare_run
@@ -136,8 +136,13 @@ def fill(model: nn.Module) -> None:
 
 
 def held_mib(model: nn.Module) -> float:
-    """Return the memory of a model's weights and buffers."""
-    return sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()]) / 2**20
+    """Return the memory of a model's weights and buffers, and of weights that a packed form stands beside."""
+    beside = [module.dense_weight() for module in model.modules() if isinstance(module, Linear) and _is_half(module)]
+    return sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers(), *beside]) / 2**20
+
+
+def _is_half(layer: Linear) -> bool:
+    return layer.is_packed and layer.weight.dtype != torch.float32
 
 
 def digits() -> None:

@@ -1,5 +1,6 @@
 import copy
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from perceivers.adapters.image import PixelInputConfig
 from perceivers.adapters.text import TextOutputConfig
 from perceivers.model import PerceiverIO
 from perceivers.nn.layers import SelfAttention
-from perceivers.nn.linear import Linear
+from perceivers.nn.linear import Linear, packs_half
 from perceivers.precision import PRECISIONS, autocast
 
 CONFIGS = [model_around(outputs=TextOutputConfig()), model_around(inputs=PixelInputConfig.example())]
@@ -59,19 +60,43 @@ def test_float32_changes_nothing() -> None:
 
 
 @torch.inference_mode()
-def test_packed_layers_are_unpacked() -> None:
+def test_weights_lie_packed_for_half_precision_and_keep_their_digits() -> None:
     model = seeded(CONFIGS[0]).eval()
     batch = example_batch(model)
-    with autocast(model, "bf16"):
+    exact, weights = model(batch), {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    layers = [module for module in model.encoder.blocks.modules() if isinstance(module, Linear)]
+    with patch("perceivers.precision.packs_half", return_value=False), autocast(model, "bf16"):
         expected = model(batch)
-    packed = copy.deepcopy(model)
-    layers = [module for module in packed.encoder.blocks.modules() if isinstance(module, Linear)]
     for layer in layers:
         layer.pack()
-    assert all(layer.is_packed for layer in layers)
-    with autocast(packed, "bf16"):
-        assert torch.equal(packed(batch), expected)
+    with autocast(model, "bf16"):
+        if packs_half(torch.bfloat16):
+            assert all(layer.is_packed and layer.weight.dtype == torch.bfloat16 for layer in layers)
+        packed = [layer.weight for layer in layers]
+        close_to(model(batch), expected, 0.02)
+    with autocast(model, "bf16"):
+        assert all(layer.weight is weight for layer, weight in zip(layers, packed, strict=True))
+    # Outside of the context in full precision, and in the files too.
+    torch.testing.assert_close(model(batch), exact)
+    for again in (model.state_dict(), copy.deepcopy(model).state_dict(), model.train().state_dict()):
+        assert all(torch.equal(again[name], weight) for name, weight in weights.items())
     assert not any(layer.is_packed for layer in layers)
+
+
+def test_layers_packed_for_half_precision_are_trained_in_full() -> None:
+    model = seeded(CONFIGS[0]).eval()
+    batch = example_batch(model)
+    expected = torch.autograd.grad(model(batch).sum(), model.encoder.latents)[0]
+    with autocast(model, "bf16"):
+        pass
+    close_to(torch.autograd.grad(model(batch).sum(), model.encoder.latents)[0], expected, 1e-5)
+    with autocast(model, "bf16"):
+        low = torch.autograd.grad(model(batch).sum(), model.encoder.latents)[0]
+    close_to(low, expected, 0.1)
+
+
+def close_to(values: torch.Tensor, expected: torch.Tensor, bound: float) -> None:
+    assert float((values - expected).abs().max() / expected.square().mean().sqrt()) < bound
 
 
 def test_a_layer_that_fails_leaves_nothing_behind() -> None:

@@ -72,7 +72,7 @@ class Int8Linear(Linear):
     def _multiplies_packed(self, input: Tensor) -> bool:
         return False
 
-    def pack(self) -> None:
+    def pack(self, dtype: torch.dtype = torch.float32) -> None:
         """Do nothing: packing is for weights in float32."""
 
     def train(self, mode: bool = True) -> "Int8Linear":

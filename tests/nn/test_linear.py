@@ -143,7 +143,14 @@ def test_a_way_that_fails_or_errs_is_not_taken() -> None:
     assert module._gain(lambda weight, bias: lambda rows: functional.linear(rows, weight, bias), (8, 4, 4)) > 0
 
 
-def test_other_work_on_the_machine_hides_no_gain(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = chain.from_iterable(chain(repeat((2.0, 5.0), 9), repeat((3.0, 1.0))))
+@pytest.mark.parametrize(
+    ("pairs", "gain"),
+    [([(2.0, 5.0)] * 9 + [(3.0, 1.0)], 2.0), ([(2.0, 1.5)] * 9 + [(1.0, 3.0)], 1 / 1.5)],
+    ids=["hides no gain", "makes no gain"],
+)
+def test_other_work_on_the_machine(
+    monkeypatch: pytest.MonkeyPatch, pairs: list[tuple[float, float]], gain: float
+) -> None:
+    seconds = chain.from_iterable(chain(pairs, repeat(pairs[-1])))
     monkeypatch.setattr(module, "_seconds", lambda _: next(seconds))
-    assert module._gain(lambda weight, bias: lambda rows: functional.linear(rows, weight, bias), (8, 4, 4)) == 2.0
+    assert module._gain(lambda weight, bias: lambda rows: functional.linear(rows, weight, bias), (8, 4, 4)) == gain

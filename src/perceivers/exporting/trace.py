@@ -68,7 +68,7 @@ def at_rest(model: nn.Module) -> Iterator[None]:
     """Hold a model in evaluation mode with its weights unpacked, and leave it as it was."""
     modes = {module: module.training for module in model.modules()}
     linears = [module for module in model.modules() if isinstance(module, Linear)]
-    packed = [linear for linear in linears if linear.is_packed]
+    packed = {linear: linear.weight.dtype for linear in linears if linear.is_packed}
     model.eval()
     for linear in linears:
         linear.unpack()
@@ -77,8 +77,8 @@ def at_rest(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
-        for linear in packed:
-            linear.pack()
+        for linear, dtype in packed.items():
+            linear.pack(dtype)
 
 
 @contextmanager

@@ -28,8 +28,9 @@ _ROWS_HINT = 512
 # a way must be faster than MKL to be taken.
 _MEASURED = {"packed": (256, 1024, 1024), "convolution": (4096, 320, 320)}
 _GAIN = 1.03
-# Pairs of the measurement: more than the fewest where the way has not been found faster yet.
-_FEWEST_PAIRS, _MOST_PAIRS = 5, 80
+# Pairs of the measurement: it ends when neither way has become faster, by the second number, for the first.
+_SETTLED_PAIRS, _SETTLED_GAIN = 10, 1.01
+_MOST_PAIRS = 100
 
 _Product = Callable[[Tensor], Tensor]
 _Prepare = Callable[[Tensor, Tensor], _Product]
@@ -39,10 +40,12 @@ class Linear(nn.Linear):
     """A linear layer whose weight can lie packed for inference on a CPU.
 
     Packed or not it has the same parameters, state dict and results (to rounding). Whatever would need the weight
-    itself, training, another device or number format, a copy, unpacks it first.
+    itself, training, another device or number format, a copy, unpacks it first. Packed in half precision it serves
+    autocast; outside of it the layer multiplies by the weight that was packed.
     """
 
-    # The parameter that stands aside, without memory, while its packed form stands in its place.
+    # The parameter that stands aside while its packed form stands in its place: without memory when the packed form
+    # holds the same numbers.
     _aside: nn.Parameter | None = None
     # What `nn.frugal` keeps beside the weight for the length of one forward pass.
     beside: Any = None
@@ -52,6 +55,8 @@ class Linear(nn.Linear):
         weight, bias = self.weight, self.bias
         if self._multiplies_packed(input):
             return packed_product(input, weight, bias)
+        if self._multiplies_half(input):
+            return packed_product(input.to(weight.dtype), weight, None if bias is None else bias.to(weight.dtype))
         if weight.is_mkldnn:
             return functional.linear(input, self.dense_weight(), bias)
         if _by_convolution(input, weight) and not torch.is_grad_enabled() and "convolution" in _faster():
@@ -59,7 +64,19 @@ class Linear(nn.Linear):
         return functional.linear(input, weight, bias)
 
     def _multiplies_packed(self, input: Tensor) -> bool:
-        return self.weight.is_mkldnn and input.dtype == self.weight.dtype and not torch.is_grad_enabled()
+        return (
+            self.weight.is_mkldnn and input.dtype == self.weight.dtype == torch.float32 and not torch.is_grad_enabled()
+        )
+
+    def _multiplies_half(self, input: Tensor) -> bool:
+        weight = self.weight
+        return (
+            weight.is_mkldnn
+            and weight.dtype != torch.float32
+            and torch.is_autocast_enabled("cpu")
+            and torch.get_autocast_dtype("cpu") == weight.dtype
+            and not torch.is_grad_enabled()
+        )
 
     @property
     def is_packed(self) -> bool:
@@ -68,15 +85,25 @@ class Linear(nn.Linear):
 
     def dense_weight(self) -> Float[Tensor, "E C"]:
         """Return the weight as a matrix, whichever way it lies."""
+        if self._aside is not None and self._aside.numel() > 0:
+            return self._aside
         return self.weight.to_dense() if self.weight.is_mkldnn else self.weight
 
-    def pack(self) -> None:
-        """Pack the weight, when it lies on a CPU in float32; the memory of the parameter is given back."""
+    def pack(self, dtype: torch.dtype = torch.float32) -> None:
+        """Pack the weight, when it lies on a CPU in float32.
+
+        Args:
+            dtype: Number format of the packed form. In float32 the memory of the parameter is given back; another one
+                has lost digits, and lies beside the parameter.
+        """
+        if self.is_packed and self.weight.dtype != dtype:
+            self.unpack()
         weight = self.weight
         if self.is_packed or not _packable(weight):
             return
-        packed = nn.Parameter(pack_weight(weight.detach()), requires_grad=False)
-        weight.data = weight.data.new_empty(0)
+        packed = nn.Parameter(pack_weight(weight.detach().to(dtype)), requires_grad=False)
+        if dtype == weight.dtype:
+            weight.data = weight.data.new_empty(0)
         # Not as a parameter of the module: only its packed form is one now.
         object.__setattr__(self, "_aside", weight)
         self.weight = packed
@@ -86,9 +113,10 @@ class Linear(nn.Linear):
         if self._aside is not None:
             weight = self._aside
             object.__setattr__(self, "_aside", None)
-            # A parameter made in inference mode could not be trained.
-            with torch.inference_mode(False), torch.no_grad():
-                weight.data = self.weight.to_dense()
+            if weight.numel() == 0:
+                # As the parameter was made: one that is filled in inference mode could not be trained.
+                with torch.inference_mode(weight.is_inference()), torch.no_grad():
+                    weight.data = self.weight.to_dense()
             self.weight = weight
 
     def train(self, mode: bool = True) -> "Linear":
@@ -104,7 +132,7 @@ class Linear(nn.Linear):
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if self.is_packed:
-            destination[prefix + "weight"] = self.dense_weight()
+            destination[prefix + "weight"] = self.dense_weight().detach()
 
     def _load_from_state_dict(
         self,
@@ -159,6 +187,18 @@ def is_free(layer: nn.Module) -> bool:
 def is_watched(module: nn.Module) -> bool:
     """Return whether hooks wait for a call of a module."""
     return bool(module._forward_pre_hooks or module._forward_hooks)
+
+
+@cache
+def packs_half(dtype: torch.dtype) -> bool:
+    """Return whether weights can lie packed in a number format of half the size, on this processor."""
+    if dtype != torch.bfloat16 or os.environ.get(_VARIABLE, "packed") != "packed" or "packed" not in _ways():
+        return False
+    rows, weight = torch.ones(3, 4, dtype=dtype), torch.ones(5, 4, dtype=dtype)
+    try:
+        return torch.equal(packed_product(rows, pack_weight(weight), None), rows @ weight.mT)
+    except (RuntimeError, TypeError):
+        return False
 
 
 def activated(layer: nn.Module, input: Float[Tensor, "... C"], approximate: str) -> Float[Tensor, "... E"]:
@@ -318,12 +358,15 @@ def _gain(prepare: _Prepare, sizes: tuple[int, int, int]) -> float:
         return 0.0
     if not right:
         return 0.0
-    plain, other = torch.inf, torch.inf
-    for turn in range(_MOST_PAIRS):
+    # Other work on the machine makes single runs slower; the fastest of each way tell.
+    plain, other, settled = torch.inf, torch.inf, 0
+    for _ in range(_MOST_PAIRS):
+        before = plain, other
         plain = min(plain, _seconds(lambda: functional.linear(rows, weight, bias)))
         other = min(other, _seconds(lambda: multiply(rows)))
-        # Other work on the machine hides what is faster; it does not make it so.
-        if turn >= _FEWEST_PAIRS and plain > _GAIN * other:
+        faster = before[0] > _SETTLED_GAIN * plain or before[1] > _SETTLED_GAIN * other
+        settled = 0 if faster else settled + 1
+        if settled == _SETTLED_PAIRS:
             break
     return plain / other
 

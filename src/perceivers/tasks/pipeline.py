@@ -62,11 +62,11 @@ class Pipeline:
             quantize_int8(model.eval())
         # The number format of what runs; rounded weights run in float32.
         self.precision = "float32" if precision == "int8" else precision
-        with autocast(model, self.precision):
-            pass  # Refuses a precision that the device does not have before anything is read.
         self.task = task
         self.model = model.eval()
         pack_linears(self.model)
+        with autocast(self.model, self.precision):
+            pass  # Refuses a precision that the device does not have before anything is read.
         self.origin = origin
 
     def __call__(self, *inputs: Any, top_k: int = 5) -> Any:

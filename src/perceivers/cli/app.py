@@ -21,6 +21,8 @@ from perceivers.cli.plan import plan
 from perceivers.cli.plugins import import_plugins
 from perceivers.cli.predict import EXAMPLES as PREDICT_EXAMPLES
 from perceivers.cli.predict import predict
+from perceivers.cli.push import EXAMPLES as PUSH_EXAMPLES
+from perceivers.cli.push import push
 from perceivers.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from perceivers.cli.train import train
 
@@ -86,6 +88,7 @@ app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
 app.command(epilog=PREDICT_EXAMPLES)(predict)
 app.command(epilog=CONVERT_EXAMPLES)(convert)
+app.command(epilog=PUSH_EXAMPLES)(push)
 app.command(epilog=EXPORT_EXAMPLES)(export)
 app.command(epilog=BENCH_EXAMPLES)(bench)
 

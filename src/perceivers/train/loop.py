@@ -21,12 +21,15 @@ from torch.utils.data import DataLoader
 from perceivers.config import to_json
 from perceivers.model import PerceiverIO
 from perceivers.pretrained.folder import WEIGHTS_FILE, load_weights, save_folder
+from perceivers.processing.files import write_whole
 from perceivers.tasks.base import Rows, Step, Task, to_device
 from perceivers.train.batches import EndlessBatches, Order
+from perceivers.train.card import About, Outcome, write_card
 from perceivers.train.checkpoint import latest_checkpoint, write_checkpoint
 from perceivers.train.compiling import check_compiler, compiled_layers, not_compiled
 from perceivers.train.config import TrainConfig
 from perceivers.train.evaluate import evaluate
+from perceivers.train.finetune import hold_still, merge_adapters, merged, restrict
 from perceivers.train.optim import make_optimizer, make_schedule
 from perceivers.train.progress import RunProgress
 from perceivers.train.threads import compute_threads
@@ -98,6 +101,7 @@ class Trainer:
         eval_rows: Evaluation split.
         config: How the run goes.
         folder: Where everything is written.
+        about: What the model's card says of the data and the start.
         show_progress: Draw the progress bar.
 
     Raises:
@@ -114,12 +118,14 @@ class Trainer:
         config: TrainConfig,
         folder: str | Path,
         *,
+        about: About | None = None,
         show_progress: bool = True,
     ) -> None:
         self.task = task
         self.config = config
         self.folder = Path(folder)
         self.eval_rows = eval_rows
+        self.about = about or About()
         self.show_progress = show_progress
         _check_tracker(config.tracker)
         # Accelerate keeps the precision of the first run for the whole process; each run here has its own.
@@ -132,6 +138,7 @@ class Trainer:
         )
         if config.compile:
             check_compiler(self.accelerator.device)
+        task.study(train_rows)
         self.dataset = task.dataset(train_rows, training=True)
         self.order = Order(
             num_examples=len(self.dataset),  # pyright: ignore[reportArgumentType]
@@ -144,6 +151,7 @@ class Trainer:
         self.num_steps = config.max_steps or max(math.ceil(config.epochs * steps_per_epoch), 1)
         self.eval_every = config.eval_every or steps_per_epoch
         self.checkpoint_every = config.checkpoint_every or self.eval_every
+        restrict(model, config.trainable, config.lora, config.seed)
         self.bare = model.to(self.accelerator.device)
         model.encoder.activation_checkpointing = config.activation_checkpointing
         optimizer = make_optimizer(model, config.optimizer)
@@ -213,6 +221,7 @@ class Trainer:
     def _train_on(self, batch: dict[str, Tensor]) -> float:
         """Take one micro-batch; the weights move when enough have been accumulated."""
         self.model.train()
+        hold_still(self.bare)
         batch = to_device(self.task.augment(batch, training=True), cast(PerceiverIO, self.model))
         with self.accelerator.accumulate(self.model):
             step: Step = self.task.step(cast(PerceiverIO, self.model), batch)
@@ -261,7 +270,7 @@ class Trainer:
         if progress.best is None or sign * score > sign * progress.best:
             progress.best, progress.waited = score, 0
             if self.config.select == "best" and self.accelerator.is_main_process:
-                save_folder(self.averaged, self.best, self.task.to_json())
+                save_folder(merged(self.averaged), self.best, self.task.to_json())
         else:
             progress.waited += 1
 
@@ -285,6 +294,7 @@ class Trainer:
         # Takes Accelerate's autocast off the model, in place.
         self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         model = self.averaged
+        merge_adapters(model)
         if self.config.select == "best":
             self.accelerator.wait_for_everyone()
             load_weights(model, self.best / WEIGHTS_FILE)
@@ -295,9 +305,18 @@ class Trainer:
             history = "".join(json.dumps(entry) + "\n" for entry in progress.history)
             (self.folder / HISTORY_FILE).write_text(history, encoding="utf-8")
             document = {**scores, "steps": progress.step, "seconds": round(progress.seconds, 1)}
-            (self.folder / METRICS_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+            outcome = Outcome(
+                scores=scores,
+                steps=progress.step,
+                seconds=progress.seconds,
+                num_processes=self.accelerator.num_processes,
+            )
+            write_card(self.folder, self.task, model, self.config, self.about, outcome)
+            # Last: a run with scores is finished.
+            write_whole(self.folder / METRICS_FILE, json.dumps(document, indent=2) + "\n")
         self.accelerator.end_training()
         if model is not self.bare:
+            merge_adapters(self.bare)
             self.bare.load_state_dict(model.state_dict())
         return RunResult(scores, progress.history, progress.step, progress.seconds, stopped)
 

@@ -12,8 +12,7 @@ from typing import Any, cast
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.tracking import get_available_trackers
-from accelerate.utils import LoggerType, set_seed
+from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
@@ -33,6 +32,7 @@ from perceivers.train.finetune import hold_still, merge_adapters, merged, restri
 from perceivers.train.optim import make_optimizer, make_schedule
 from perceivers.train.progress import RunProgress
 from perceivers.train.threads import compute_threads
+from perceivers.train.trackers import check_tracker, flat
 
 HISTORY_FILE = "history.jsonl"
 METRICS_FILE = "metrics.json"
@@ -127,7 +127,7 @@ class Trainer:
         self.eval_rows = eval_rows
         self.about = about or About()
         self.show_progress = show_progress
-        _check_tracker(config.tracker)
+        check_tracker(config.tracker)
         # Accelerate keeps the precision of the first run for the whole process; each run here has its own.
         AcceleratorState._reset_state()
         self.accelerator = Accelerator(
@@ -225,7 +225,8 @@ class Trainer:
         batch = to_device(self.task.augment(batch, training=True), cast(PerceiverIO, self.model))
         with self.accelerator.accumulate(self.model):
             step: Step = self.task.step(cast(PerceiverIO, self.model), batch)
-            loss = float(step.loss.detach())
+            # Over all processes: each logs the same, and stops when any has to.
+            loss = float(cast(Tensor, self.accelerator.reduce(step.loss.detach(), "mean")))
             self._check_finite("loss", loss)
             self.accelerator.backward(step.loss)
             if self.accelerator.sync_gradients:
@@ -242,9 +243,11 @@ class Trainer:
 
     def _check_finite(self, name: str, value: float) -> None:
         if not math.isfinite(value):
+            first = self.progress.step * self.config.accumulation
+            examples = [int(i) for batch in range(self.config.accumulation) for i in self.order.batch(first + batch)]
             raise ValueError(
-                f"the {name} is {value} at step {self.progress.step + 1}; the newest checkpoint is from before. "
-                f"Try a lower learning rate, or mixed_precision 'no'"
+                f"the {name} is {value} at step {self.progress.step + 1}, on examples {examples} of the training "
+                f"split; the newest checkpoint is from before. Try a lower learning rate, or mixed_precision 'no'"
             )
 
     def _after_step(self, loss: float, bar: RunProgress) -> None:
@@ -354,7 +357,7 @@ class Trainer:
 
     def _start_trackers(self) -> None:
         if self.config.tracker is not None:
-            self.accelerator.init_trackers("curves", config=_flat(to_json(self.config)))
+            self.accelerator.init_trackers("curves", config=flat(to_json(self.config)))
 
     def _log(self, entry: Entry) -> None:
         self.progress.history.append(entry)
@@ -376,23 +379,3 @@ def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
                 average.copy_(value)  # A count of steps has no average.
 
     return AveragedModel(model, multi_avg_fn=blend, use_buffers=True)
-
-
-def _check_tracker(name: str | None) -> None:
-    known = [tracker for tracker in LoggerType.list() if tracker != LoggerType.ALL.value]
-    if name is not None and name not in known:
-        raise ValueError(f"tracker '{name}' not found; choices = {known}")
-    # Accelerate itself would leave it out without a word.
-    if name is not None and LoggerType(name) not in get_available_trackers():
-        raise ValueError(f"tracker '{name}' is not installed; install it, or set tracker to null")
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, int | float | str | bool]:
-    """Return nested settings as one level of plain values, as trackers want them."""
-    flat: dict[str, int | float | str | bool] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{name}."))
-        elif value is not None:
-            flat[f"{prefix}{name}"] = value if isinstance(value, int | float | bool) else str(value)
-    return flat

@@ -15,10 +15,11 @@ from datasets import Dataset, Features, Value
 from datasets import Image as ImageFeature
 
 from perceivers.data.roles import DataError
+from perceivers.data.tags import CONLL_SUFFIXES, read_sentences
 
 ORIGIN = "_origin"
 GROUP = "_group"
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt")
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt", *CONLL_SUFFIXES)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
@@ -26,7 +27,7 @@ def read_table(path: Path, text_characters: int) -> Dataset:
     """Read one file.
 
     Args:
-        path: A CSV, TSV, JSON, JSON-lines, Parquet or text file.
+        path: A CSV, TSV, JSON, JSON-lines, Parquet or text file, or one of words and their tags.
         text_characters: Rough length of the pieces that a text file is cut into, at line ends.
 
     Raises:
@@ -71,6 +72,8 @@ def _rows(path: Path, text_characters: int) -> Iterator[dict[str, Any]]:
         return _json_rows(path)
     if path.suffix == ".parquet":
         return _parquet_rows(path)
+    if path.suffix in CONLL_SUFFIXES:
+        return _sentence_rows(path)
     return _text_rows(path, text_characters)
 
 
@@ -149,6 +152,14 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
         raise DataError(f"{path}: no Parquet: {error}") from error
     for number, row in enumerate(rows):
         yield {**row, ORIGIN: f"{path}, row {number}"}
+
+
+def _sentence_rows(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        for number, words, tags in read_sentences(path, read_text(path)):
+            yield {"tokens": words, "tags": tags, ORIGIN: f"{path}, line {number}"}
+    except ValueError as error:
+        raise DataError(str(error)) from error
 
 
 def _text_rows(path: Path, text_characters: int) -> Iterator[dict[str, Any]]:

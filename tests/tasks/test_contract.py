@@ -21,7 +21,7 @@ from perceivers.zoo import ZOO
 from train_examples import TINY
 
 # What holds the text of an answer where there are no labels, and tasks whose answers are no candidates.
-TEXTS = {"fill-mask": "token_str", "token-classification": "word"}
+TEXTS = {"fill-mask": "token_str", "token-classification": "word", "question-answering": "answer"}
 FOUND = ("token-classification",)
 NAMES = [name for name in TASKS if TASKS[name].__module__.startswith("perceivers.")]
 

@@ -1,5 +1,6 @@
 """Text as bytes: embedding and positions in, one query a byte, tied embedding out."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +20,9 @@ from perceivers.adapters.base import (
     QueryConfig,
     Tokens,
     batch_entry,
-    check_where,
     take_rows,
 )
-from perceivers.nn.init import plain_linear, truncated_normal_
+from perceivers.nn.init import truncated_normal_
 from perceivers.nn.positions import (
     LearnedPositionConfig,
     PositionConfig,
@@ -216,7 +216,10 @@ class TextNeighboursQueries(QueryAdapter):
         self.around = (config.num_before, config.num_after)
         self.positions = config.positions.build((config.max_length,))
         self.num_channels = self.positions.num_channels
-        self.linear = plain_linear((sum(self.around) + 1) * embedding_channels, self.num_channels)
+        width = sum(self.around) + 1
+        self.convolution = nn.Conv1d(embedding_channels, self.num_channels, width)
+        truncated_normal_(self.convolution.weight, 1 / math.sqrt(width * embedding_channels))
+        nn.init.zeros_(self.convolution.bias)  # pyright: ignore[reportArgumentType]
 
     def forward(self, tokens: Tokens, where: Any = None) -> Queries:
         """Return one query for each token, or for those in `where`."""
@@ -224,17 +227,13 @@ class TextNeighboursQueries(QueryAdapter):
         content = tokens.content
         if tokens.keep_mask is not None:
             content = content.masked_fill(~tokens.keep_mask[..., None], 0)
+        padded = functional.pad(content.transpose(1, 2), self.around)  # (B, C, M + W - 1)
+        rows = self.convolution(padded).transpose(1, 2)  # (B, M, F)
+        rows = rows + self.positions((self.max_length,), tokens.like)[:length]
         if where is None:
-            where = torch.arange(length, device=content.device)
-        check_where(where, length, batch_size)
-        where = where.expand(batch_size, -1)  # (B, O)
-        padded = functional.pad(content, (0, 0, *self.around))
-        places = where[..., None] + torch.arange(sum(self.around) + 1, device=where.device)  # (B, O, W)
-        rows = torch.arange(batch_size, device=where.device)[:, None, None]
-        values = self.linear(padded[rows, places].flatten(2))
-        values = values + self.positions((self.max_length,), tokens.like)[where]
-        keep_mask = None if tokens.keep_mask is None else tokens.keep_mask.gather(1, where)
-        return Queries(values, keep_mask)
+            return Queries(rows, tokens.keep_mask)
+        keep_mask = None if tokens.keep_mask is None else tokens.keep_mask.gather(1, where.expand(batch_size, -1))
+        return Queries(take_rows(rows, where, batch_size), keep_mask)
 
     def output_grid(self, tokens: Tokens) -> tuple[int, ...]:
         """Return the number of tokens."""

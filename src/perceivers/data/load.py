@@ -25,6 +25,7 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from perceivers.data.clips import read_video_folders
 from perceivers.data.flow_pairs import read_flow_folder
 from perceivers.data.labels import LABELLINGS
+from perceivers.data.questions import one_row_a_question
 from perceivers.data.roles import ROLES, ROW_CHECKS, DataError
 from perceivers.data.sources import SOURCES
 from perceivers.data.tables import GROUP, ORIGIN, TABLE_SUFFIXES, has_image_classes, read_image_folder, read_table
@@ -115,6 +116,8 @@ def _load(
     config: DataConfig, roles: tuple[str, ...], labels: Sequence[str] | None, optional_roles: Sequence[str]
 ) -> Splits:
     opened = _split(_open(config, (*roles, *optional_roles)), config)
+    if "answers" in roles:
+        opened = {name: one_row_a_question(part) for name, part in opened.items()}
     required = roles
     roles += tuple(
         role

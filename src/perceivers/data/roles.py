@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from perceivers.data.answers import check_answers, compare_answers
 from perceivers.data.headers import Size, flow_size, frame_size
 from perceivers.data.tags import check_tag
 from perceivers.registry import Registry
@@ -145,6 +146,9 @@ ROLES.add("text", Role(names=("text", "sentence", "content", "review", "message"
 ROLES.add("label", Role(names=("label", "labels", "intent", "category", "class", "target"), check=_check_label))
 ROLES.add("tokens", Role(names=("tokens", "words"), check=_check_tokens))
 ROLES.add("tags", Role(names=("tags", "ner_tags", "labels", "ner", "tag"), check=_check_tags))
+ROLES.add("question", Role(names=("question", "query"), check=_check_text))
+ROLES.add("context", Role(names=("context", "passage", "paragraph"), check=_check_text))
+ROLES.add("answers", Role(names=("answers", "answer"), check=check_answers))
 ROLES.add("image", Role(names=("image", "img", "picture", "photo", "pixels", "file"), check=_check_image, files=True))
 ROLES.add("frame1", Role(names=("frame1", "image1", "img1", "first"), check=_check_frame, files=True))
 ROLES.add("frame2", Role(names=("frame2", "image2", "img2", "second"), check=_check_frame, files=True))
@@ -156,4 +160,5 @@ ROW_CHECKS: tuple[tuple[tuple[str, str], Callable[[Any, Any], str | None]], ...]
     (("frame1", "frame2"), _compare_frames),
     (("frame1", "flow"), _compare_flow),
     (("tokens", "tags"), _compare_tags),
+    (("context", "answers"), compare_answers),
 )

@@ -132,8 +132,10 @@ def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
         document = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: no JSON: {error}") from error
+    if isinstance(document, dict) and isinstance(document.get("data"), list):
+        document = document["data"]
     if not isinstance(document, list):
-        raise DataError(f"{path}: must hold a list of objects, got {type(document).__name__}")
+        raise DataError(f"{path}: must hold a list of objects, or one under 'data', got {type(document).__name__}")
     for number, row in enumerate(document):
         origin = f"{path}, entry {number}"
         yield {**_object(row, origin), ORIGIN: origin}

@@ -130,3 +130,32 @@ ZOO.add(
         ),
     ),
 )
+
+ZOO.add(
+    "question-answering-small",
+    Spec(
+        name="question-answering-small",
+        task="question-answering",
+        summary="Answers to questions in windows of 1,024 bytes, sized for a CPU",
+        config=PerceiverConfig(
+            inputs=_text_input(1024, 64, embedding_init_scale=0.1, position_init_scale=0.1),
+            encoder=EncoderConfig(
+                num_latents=64,
+                latent_channels=128,
+                num_blocks=1,
+                num_layers_per_block=3,
+                num_cross_heads=1,
+                num_self_heads=4,
+                self_widening_factor=2,
+            ),
+            queries=TextNeighboursQueryConfig(
+                max_length=1024,
+                num_before=4,
+                num_after=12,
+                positions=LearnedPositionConfig(num_channels=64, init_scale=0.1),
+            ),
+            decoder=CrossAttentionDecoderConfig(num_heads=1, query_residual=True, widening_factor=2),
+            outputs=LabelOutputConfig(num_classes=2),
+        ),
+    ),
+)

@@ -1,6 +1,6 @@
 """The likeliest spans of a text, and how answers are scored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +74,7 @@ class AnswerScore(Metric):
     def update(self, found: Sequence[str], true: Sequence[Sequence[str]]) -> None:
         """Count the answers that were found, each with the true ones; an empty text is no answer."""
         squad = SQuAD()
-        targets: list[Mapping[str, Any]] = [
+        targets: Any = [
             {"id": str(i), "answers": {"text": list(texts), "answer_start": [0] * len(texts)}}
             for i, texts in enumerate(true)
         ]

@@ -150,14 +150,15 @@ class QuestionAnswering(Task[QuestionAnsweringSettings]):
         Raises:
             ValueError: It has no question or no context, or they are no texts or empty.
         """
-        if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2:
-            value = dict(zip(("question", "context"), value, strict=True))
-        texts = [value.get(name) if isinstance(value, Mapping) else None for name in ("question", "context")]
-        if not all(isinstance(text, str) and text.strip() for text in texts):
-            raise ValueError(
-                f"question-answering takes a question and its context, texts that are not empty, got {value!r}"
-            )
-        return value
+        pair = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2
+        row = dict(zip(("question", "context"), value, strict=True)) if pair else value
+        if isinstance(row, Mapping):
+            texts = (row.get("question"), row.get("context"))
+            if all(isinstance(text, str) and text.strip() for text in texts):
+                return row
+        raise ValueError(
+            f"question-answering takes a question and its context, texts that are not empty, got {value!r}"
+        )
 
     def prepare(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Cut a context into windows, each behind the question.

@@ -29,7 +29,7 @@ Sentences = list[list[str]]
 def read_tagged(source: str, split: str) -> tuple[Sentences, Sentences]:
     """Return the words and the tags of a split."""
     splits = load_data(DataConfig(source=source, eval_split=split), ("tokens", "tags"))
-    names: Sequence[str] = splits.labels or ()
+    names = list(splits.labels or ())
     rows: list[Any] = list(splits.eval)
     return [row["tokens"] for row in rows], [[names[tag] for tag in row["tags"]] for row in rows]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
@@ -313,7 +313,8 @@ class QuestionAnswering(Task[QuestionAnsweringSettings]):
             marks.append(Mark(best["start"] + shift, last + shift, "answer"))
         text = before + context[begin : begin + _SHOWN] + after
         bars = [{"label": entry["answer"] or "(no answer)", "score": entry["score"]} for entry in result]
-        return below([marks_on_text(text, marks, ("answer", "question")), draw_bars(bars, 640)])
+        candidates = ImageOps.expand(draw_bars(bars, 640), 8, "white")
+        return below([marks_on_text(text, marks, ("answer", "question")), candidates], gap=0)
 
     def draw_weights(self, item: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Image.Image:
         """Colour the bytes of the question and of the window."""

@@ -4,8 +4,15 @@ import pytest
 import torch
 
 from perceivers.adapters import Queries
+from perceivers.adapters.image import PixelInputConfig
 from perceivers.adapters.label import LearnedQueryConfig
-from perceivers.adapters.text import NUM_BYTES_AND_SPECIALS, TextInputConfig, TextOutputConfig, TextQueryConfig
+from perceivers.adapters.text import (
+    NUM_BYTES_AND_SPECIALS,
+    TextInputConfig,
+    TextNeighboursQueryConfig,
+    TextOutputConfig,
+    TextQueryConfig,
+)
 from perceivers.nn import FourierPositionConfig, LearnedPositionConfig
 from perceivers.nn.positions import PositionedConfig
 
@@ -105,3 +112,38 @@ def test_query_tables_start_as_the_originals() -> None:
 
 def wide() -> PositionedConfig:
     return PositionedConfig(positions=LearnedPositionConfig(num_channels=768), combine="add")
+
+
+def neighbours(**changes: int) -> TextNeighboursQueryConfig:
+    fields = {"max_length": 12, "num_before": 1, "num_after": 2, **changes}
+    return TextNeighboursQueryConfig(**fields, positions=LearnedPositionConfig(num_channels=8))
+
+
+def test_neighbours_count_and_others_do_not() -> None:
+    inputs = text_input().build()
+    queries = neighbours().build(inputs)
+    ids = torch.arange(6, 14)[None]
+    before = queries(inputs({"input_ids": ids})).values[0]
+    changed = ids.clone()
+    changed[0, 4] = 99
+    differs = (queries(inputs({"input_ids": changed})).values[0] != before).any(dim=-1)
+    # The token itself, the one behind it, which has it before, and the two that have it among those behind them.
+    assert differs.nonzero().flatten().tolist() == [2, 3, 4, 5]
+
+
+def test_padding_is_no_neighbour() -> None:
+    inputs = text_input().build()
+    queries = neighbours().build(inputs)
+    alone = queries(inputs({"input_ids": torch.tensor([[6, 7, 8]])}))
+    padded = {"input_ids": torch.tensor([[6, 7, 8, 0, 0]]), "keep_mask": torch.tensor([[1, 1, 1, 0, 0]])}
+    beside = queries(inputs(padded))
+    torch.testing.assert_close(beside.values[:, :3], alone.values)
+    assert beside.keep_mask is not None
+    assert beside.keep_mask.tolist() == [[True, True, True, False, False]]
+
+
+def test_neighbours_of_something_else_are_refused() -> None:
+    with pytest.raises(ValueError, match="text-neighbours queries need a text input, not PixelInput"):
+        neighbours().build(PixelInputConfig.example().build())
+    with pytest.raises(ValueError, match=r"num_after \(-1\) must not be negative"):
+        neighbours(num_after=-1).build(text_input().build())

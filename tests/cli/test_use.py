@@ -45,6 +45,11 @@ def test_small_scores_keep_their_order() -> None:
     assert result_lines(result).splitlines() == [" 3e-05%  ab", " 1e-07%  cd"]
 
 
+def test_entities_are_printed_with_what_they_are() -> None:
+    result = [{"entity_group": "place", "score": 0.5, "word": "New York", "start": 3, "end": 11}]
+    assert result_lines(result) == " 50.00%  place  New York"
+
+
 def test_evaluate(cli, trained: Path, texts: Path) -> None:
     report = json.loads(cli("evaluate", trained, "--data", texts, "--json").stdout)
     assert (report["model"], report["task"], report["examples"]) == (str(trained), "text-classification", 8)

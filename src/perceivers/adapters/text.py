@@ -1,11 +1,13 @@
 """Text as bytes: embedding and positions in, one query a byte, tied embedding out."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from perceivers.adapters.base import (
     Batch,
@@ -155,6 +157,83 @@ class TextQueries(QueryAdapter):
         if keep_mask is not None:
             keep_mask = keep_mask.gather(1, where.expand(batch_size, -1))
         return Queries(values, keep_mask)
+
+    def output_grid(self, tokens: Tokens) -> tuple[int, ...]:
+        """Return the number of tokens."""
+        return tokens.grid_shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextNeighboursQueryConfig(QueryConfig, kind="text-neighbours"):
+    """One query a token: its position, and what stands there and around it.
+
+    Answers that belong to single places of a text need not be found again among the latents by the position alone.
+    The paper's queries for optical flow are made in the same way: of the features of a pixel and its neighbours
+    (arXiv:2107.14795, section 4.2).
+
+    Args:
+        max_length: Longest text in tokens.
+        num_before: Tokens before it that count.
+        num_after: Tokens behind it that count.
+        positions: What tells the tokens apart; their width is that of a query.
+    """
+
+    max_length: int
+    num_before: int
+    num_after: int
+    positions: PositionConfig
+
+    def build(self, inputs: InputAdapter) -> "TextNeighboursQueries":
+        """Make the module.
+
+        Raises:
+            ValueError: The input side is not text, or a number of neighbours is negative.
+        """
+        if not isinstance(inputs, TextInput):
+            raise ValueError(f"text-neighbours queries need a text input, not {type(inputs).__name__}")
+        for name in ("num_before", "num_after"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} ({getattr(self, name)}) must not be negative")
+        return TextNeighboursQueries(self, inputs.embedding.embedding_dim)
+
+    @classmethod
+    def example(cls) -> "TextNeighboursQueryConfig":
+        """Return a tiny config."""
+        return cls(max_length=12, num_before=1, num_after=2, positions=LearnedPositionConfig(num_channels=8))
+
+    @classmethod
+    def example_input(cls) -> InputConfig:
+        """Return the text input whose embeddings are read."""
+        return TextInputConfig.example()
+
+
+class TextNeighboursQueries(QueryAdapter):
+    """Positions of the tokens and a projection of the embeddings around each, padding masked."""
+
+    def __init__(self, config: TextNeighboursQueryConfig, embedding_channels: int) -> None:
+        super().__init__()
+        self.max_length = config.max_length
+        self.around = (config.num_before, config.num_after)
+        self.positions = config.positions.build((config.max_length,))
+        self.num_channels = self.positions.num_channels
+        width = sum(self.around) + 1
+        self.convolution = nn.Conv1d(embedding_channels, self.num_channels, width)
+        truncated_normal_(self.convolution.weight, 1 / math.sqrt(width * embedding_channels))
+        nn.init.zeros_(self.convolution.bias)  # pyright: ignore[reportArgumentType]
+
+    def forward(self, tokens: Tokens, where: Any = None) -> Queries:
+        """Return one query for each token, or for those in `where`."""
+        batch_size, length, _ = tokens.array.shape
+        content = tokens.content
+        if tokens.keep_mask is not None:
+            content = content.masked_fill(~tokens.keep_mask[..., None], 0)
+        padded = functional.pad(content.transpose(1, 2), self.around)  # (B, C, M + W - 1)
+        rows = self.convolution(padded).transpose(1, 2)  # (B, M, F)
+        rows = rows + self.positions((self.max_length,), tokens.like)[:length]
+        if where is None:
+            return Queries(rows, tokens.keep_mask)
+        keep_mask = None if tokens.keep_mask is None else tokens.keep_mask.gather(1, where.expand(batch_size, -1))
+        return Queries(take_rows(rows, where, batch_size), keep_mask)
 
     def output_grid(self, tokens: Tokens) -> tuple[int, ...]:
         """Return the number of tokens."""

@@ -110,6 +110,8 @@ def answer(name: str, lines: Sequence[str]) -> None:
 def result_lines(result: Sequence[Any]) -> str:
     """Return the answers to one input, one a line: its first text, and its score when it has one.
 
+    Of a named entity its words are shown too.
+
     Text with white space at its ends, or line ends in it, is quoted, so that it can be seen. Answers to several
     questions stand under one another; of an answer without a score its single values are shown by name.
     """
@@ -130,6 +132,8 @@ def result_lines(result: Sequence[Any]) -> str:
 
 
 def _first_text(entry: Mapping[str, Any]) -> str:
+    if "entity_group" in entry:
+        return f"{entry['entity_group']}  {entry['word']}"
     return next((value for value in entry.values() if isinstance(value, str)), "")
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from datasets import (
-    ClassLabel,
     Dataset,
     DatasetDict,
     Value,
@@ -25,6 +24,8 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from perceivers.data.clips import read_video_folders
 from perceivers.data.flow_pairs import read_flow_folder
+from perceivers.data.labels import LABELLINGS
+from perceivers.data.questions import one_row_a_question
 from perceivers.data.roles import ROLES, ROW_CHECKS, DataError
 from perceivers.data.sources import SOURCES
 from perceivers.data.tables import GROUP, ORIGIN, TABLE_SUFFIXES, has_image_classes, read_image_folder, read_table
@@ -115,6 +116,8 @@ def _load(
     config: DataConfig, roles: tuple[str, ...], labels: Sequence[str] | None, optional_roles: Sequence[str]
 ) -> Splits:
     opened = _split(_open(config, (*roles, *optional_roles)), config)
+    if "answers" in roles:
+        opened = {name: one_row_a_question(part) for name, part in opened.items()}
     required = roles
     roles += tuple(
         role
@@ -125,11 +128,11 @@ def _load(
     for name, part in parts.items():
         _check(part, roles, f"{config.source} [{name}]")
     names: tuple[str, ...] | None = None
-    if "label" in roles:
-        names = tuple(labels) if labels is not None else _label_names(parts["train"])
-        if len(names) < 2 and "label" in required:
+    for role in (role for role in roles if role in LABELLINGS):
+        names = tuple(labels) if labels is not None else LABELLINGS[role].names(parts["train"])
+        if len(names) < 2 and role in required:
             raise DataError(f"{config.source}: classification needs at least 2 labels, found {list(names)}")
-        parts = {name: _encode_labels(part, names, f"{config.source} [{name}]") for name, part in parts.items()}
+        parts = {name: LABELLINGS[role].encode(part, names) for name, part in parts.items()}
     held_out = "eval" not in parts or Path(config.source).is_file()
     if "eval" not in parts:
         parts = _hold_out(parts["train"], config)
@@ -356,29 +359,6 @@ def _check(part: Dataset, roles: Sequence[str], where: str) -> None:
             problem = check(first, second)
             if problem:
                 raise DataError(f"{origin}: {problem}")
-
-
-def _label_names(train: Dataset) -> tuple[str, ...]:
-    feature = train.features["label"]
-    if isinstance(feature, ClassLabel):
-        return tuple(feature.names)
-    values = set(train["label"])
-    numbers = all(isinstance(value, int) or re.fullmatch(r"-?\d+", value) for value in values)
-    return tuple(str(value) for value in (sorted(values, key=int) if numbers else sorted(values)))
-
-
-def _encode_labels(part: Dataset, names: Sequence[str], where: str) -> Dataset:
-    """Replace labels by their ids, refusing unknown ones."""
-    feature = part.features["label"]
-    index = {name: i for i, name in enumerate(names)}
-    own = feature.names if isinstance(feature, ClassLabel) else None
-    ids = []
-    for value, origin in zip(part["label"], part[ORIGIN], strict=True):
-        name = own[value] if own is not None and 0 <= value < len(own) else str(value)
-        if name not in index:
-            raise DataError(f"{origin}: label {name!r} is not one of the known labels {list(names)}")
-        ids.append(index[name])
-    return part.remove_columns("label").add_column("label", ids).cast_column("label", ClassLabel(names=list(names)))
 
 
 def _limited(part: Dataset, config: DataConfig) -> Dataset:

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from perceivers.data.answers import check_answers, compare_answers
 from perceivers.data.headers import Size, flow_size, frame_size
+from perceivers.data.tags import check_tag
 from perceivers.registry import Registry
 
 
@@ -47,6 +49,27 @@ def _check_label(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | np.integer):
         return f"a label must be a name or a whole number, got {value!r}"
     return None
+
+
+def _check_tokens(value: Any) -> str | None:
+    if not isinstance(value, list):
+        return f"tokens must be a list of words, got {value!r}"
+    if not value:
+        return "the sentence is empty; at least one word is needed"
+    wrong = next((i for i, word in enumerate(value) if not isinstance(word, str) or not word.strip()), None)
+    return None if wrong is None else f"word {wrong} must be a string that is not empty, got {value[wrong]!r}"
+
+
+def _check_tags(value: Any) -> str | None:
+    if not isinstance(value, list):
+        return f"tags must be a list with one tag a word, got {value!r}"
+    # Whole numbers stand for names that the data set itself holds.
+    problems = (check_tag(tag) for tag in value if isinstance(tag, bool) or not isinstance(tag, int))
+    return next((problem for problem in problems if problem), None)
+
+
+def _compare_tags(tokens: list[str], tags: list[Any]) -> str | None:
+    return None if len(tokens) == len(tags) else f"{len(tags)} tags {tags} for {len(tokens)} words {tokens}"
 
 
 def _check_image(value: Any) -> str | None:
@@ -121,6 +144,11 @@ def _compare(name: str, size: Size, frame1: str) -> str | None:
 ROLES: Registry[Role] = Registry("role")
 ROLES.add("text", Role(names=("text", "sentence", "content", "review", "message", "question"), check=_check_text))
 ROLES.add("label", Role(names=("label", "labels", "intent", "category", "class", "target"), check=_check_label))
+ROLES.add("tokens", Role(names=("tokens", "words"), check=_check_tokens))
+ROLES.add("tags", Role(names=("tags", "ner_tags", "labels", "ner", "tag"), check=_check_tags))
+ROLES.add("question", Role(names=("question", "query"), check=_check_text))
+ROLES.add("context", Role(names=("context", "passage", "paragraph"), check=_check_text))
+ROLES.add("answers", Role(names=("answers", "answer"), check=check_answers))
 ROLES.add("image", Role(names=("image", "img", "picture", "photo", "pixels", "file"), check=_check_image, files=True))
 ROLES.add("frame1", Role(names=("frame1", "image1", "img1", "first"), check=_check_frame, files=True))
 ROLES.add("frame2", Role(names=("frame2", "image2", "img2", "second"), check=_check_frame, files=True))
@@ -131,4 +159,6 @@ ROLES.add("video", Role(names=("video", "clip", "file", "path"), check=_check_vi
 ROW_CHECKS: tuple[tuple[tuple[str, str], Callable[[Any, Any], str | None]], ...] = (
     (("frame1", "frame2"), _compare_frames),
     (("frame1", "flow"), _compare_flow),
+    (("tokens", "tags"), _compare_tags),
+    (("context", "answers"), compare_answers),
 )

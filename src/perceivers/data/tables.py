@@ -15,10 +15,11 @@ from datasets import Dataset, Features, Value
 from datasets import Image as ImageFeature
 
 from perceivers.data.roles import DataError
+from perceivers.data.tags import CONLL_SUFFIXES, read_sentences
 
 ORIGIN = "_origin"
 GROUP = "_group"
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt")
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt", *CONLL_SUFFIXES)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
@@ -26,7 +27,7 @@ def read_table(path: Path, text_characters: int) -> Dataset:
     """Read one file.
 
     Args:
-        path: A CSV, TSV, JSON, JSON-lines, Parquet or text file.
+        path: A CSV, TSV, JSON, JSON-lines, Parquet or text file, or one of words and their tags.
         text_characters: Rough length of the pieces that a text file is cut into, at line ends.
 
     Raises:
@@ -71,6 +72,8 @@ def _rows(path: Path, text_characters: int) -> Iterator[dict[str, Any]]:
         return _json_rows(path)
     if path.suffix == ".parquet":
         return _parquet_rows(path)
+    if path.suffix in CONLL_SUFFIXES:
+        return _sentence_rows(path)
     return _text_rows(path, text_characters)
 
 
@@ -143,8 +146,10 @@ def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
         document = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: no JSON: {error}") from error
+    if isinstance(document, dict) and isinstance(document.get("data"), list):
+        document = document["data"]
     if not isinstance(document, list):
-        raise DataError(f"{path}: must hold a list of objects, got {type(document).__name__}")
+        raise DataError(f"{path}: must hold a list of objects, or one under 'data', got {type(document).__name__}")
     for number, row in enumerate(document):
         origin = f"{path}, entry {number}"
         yield {**_object(row, origin), ORIGIN: origin}
@@ -163,6 +168,14 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
         raise DataError(f"{path}: no Parquet: {error}") from error
     for number, row in enumerate(rows):
         yield {**row, ORIGIN: f"{path}, row {number}"}
+
+
+def _sentence_rows(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        for number, words, tags in read_sentences(path, read_text(path)):
+            yield {"tokens": words, "tags": tags, ORIGIN: f"{path}, line {number}"}
+    except ValueError as error:
+        raise DataError(str(error)) from error
 
 
 def _text_rows(path: Path, text_characters: int) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Byte-level language models."""
 
 from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig
-from perceivers.adapters.text import TextInputConfig, TextOutputConfig, TextQueryConfig
+from perceivers.adapters.text import TextInputConfig, TextNeighboursQueryConfig, TextOutputConfig, TextQueryConfig
 from perceivers.decoders import CrossAttentionDecoderConfig
 from perceivers.model import EncoderConfig, PerceiverConfig
 from perceivers.nn.positions import LearnedPositionConfig, PositionedConfig
@@ -95,6 +95,66 @@ ZOO.add(
             ),
             queries=LearnedQueryConfig(num_channels=192),
             decoder=CrossAttentionDecoderConfig(num_heads=4, query_residual=True),
+            outputs=LabelOutputConfig(num_classes=2),
+        ),
+    ),
+)
+
+ZOO.add(
+    "token-classifier-small",
+    Spec(
+        name="token-classifier-small",
+        task="token-classification",
+        summary="Byte-level tagger of words in texts of up to 384 bytes, sized for a CPU",
+        # From so little data no query finds its word among the latents by the position alone: it brings the word's
+        # letters along, and asks the latents what is around them.
+        config=PerceiverConfig(
+            inputs=_text_input(384, 64, embedding_init_scale=0.1, position_init_scale=0.1),
+            encoder=EncoderConfig(
+                num_latents=64,
+                latent_channels=128,
+                num_blocks=1,
+                num_layers_per_block=3,
+                num_cross_heads=1,
+                num_self_heads=4,
+                self_widening_factor=2,
+            ),
+            queries=TextNeighboursQueryConfig(
+                max_length=384,
+                num_before=8,
+                num_after=16,
+                positions=LearnedPositionConfig(num_channels=256, init_scale=0.1),
+            ),
+            decoder=CrossAttentionDecoderConfig(num_heads=1, query_residual=True, widening_factor=2),
+            outputs=LabelOutputConfig(num_classes=2),
+        ),
+    ),
+)
+
+ZOO.add(
+    "question-answering-small",
+    Spec(
+        name="question-answering-small",
+        task="question-answering",
+        summary="Answers to questions in windows of 1,024 bytes, sized for a CPU",
+        config=PerceiverConfig(
+            inputs=_text_input(1024, 64, embedding_init_scale=0.1, position_init_scale=0.1),
+            encoder=EncoderConfig(
+                num_latents=64,
+                latent_channels=128,
+                num_blocks=1,
+                num_layers_per_block=3,
+                num_cross_heads=1,
+                num_self_heads=4,
+                self_widening_factor=2,
+            ),
+            queries=TextNeighboursQueryConfig(
+                max_length=1024,
+                num_before=4,
+                num_after=12,
+                positions=LearnedPositionConfig(num_channels=64, init_scale=0.1),
+            ),
+            decoder=CrossAttentionDecoderConfig(num_heads=1, query_residual=True, widening_factor=2),
             outputs=LabelOutputConfig(num_classes=2),
         ),
     ),

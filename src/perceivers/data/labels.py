@@ -1,0 +1,85 @@
+"""Label names of a data set, and labels as ids: of whole examples, and of the words in them."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datasets import ClassLabel, Dataset
+
+from perceivers.data.roles import DataError
+from perceivers.data.tables import ORIGIN
+from perceivers.data.tags import check_tag, tag_names
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """How a role whose values become ids is read.
+
+    Args:
+        names: Returns the label names of a training split.
+        encode: Returns a split with ids instead of labels, refusing unknown ones.
+    """
+
+    names: Callable[[Dataset], tuple[str, ...]]
+    encode: Callable[[Dataset, Sequence[str]], Dataset]
+
+
+def _label_names(train: Dataset) -> tuple[str, ...]:
+    feature = train.features["label"]
+    if isinstance(feature, ClassLabel):
+        return tuple(feature.names)
+    values = set(train["label"])
+    numbers = all(isinstance(value, int) or re.fullmatch(r"-?\d+", value) for value in values)
+    return tuple(str(value) for value in (sorted(values, key=int) if numbers else sorted(values)))
+
+
+def _encode_labels(part: Dataset, names: Sequence[str]) -> Dataset:
+    feature = part.features["label"]
+    index = {name: i for i, name in enumerate(names)}
+    own = feature.names if isinstance(feature, ClassLabel) else None
+    ids = []
+    for value, origin in zip(part["label"], part[ORIGIN], strict=True):
+        name = own[value] if own is not None and 0 <= value < len(own) else str(value)
+        if name not in index:
+            raise DataError(f"{origin}: label {name!r} is not one of the known labels {list(names)}")
+        ids.append(index[name])
+    return part.remove_columns("label").add_column("label", ids).cast_column("label", ClassLabel(names=list(names)))
+
+
+def _tag_names(train: Dataset) -> tuple[str, ...]:
+    own = _names_of_ids(train)
+    if own is not None:
+        problems = [problem for problem in map(check_tag, own) if problem]
+        if problems:
+            raise DataError(f"{train[ORIGIN][0]}: {problems[0]}")
+        return own
+    try:
+        return tag_names([tag for tags in train["tags"] for tag in tags])
+    except ValueError as error:
+        raise DataError(f"{train[ORIGIN][0]}: {error}") from error
+
+
+def _encode_tags(part: Dataset, names: Sequence[str]) -> Dataset:
+    own = _names_of_ids(part)
+    index = {name: i for i, name in enumerate(names)}
+    ids = []
+    for tags, origin in zip(part["tags"], part[ORIGIN], strict=True):
+        found = tags if own is None else [own[tag] if 0 <= tag < len(own) else tag for tag in tags]
+        for place, tag in enumerate(found):
+            if tag not in index:
+                raise DataError(f"{origin}: tag {tag!r} of word {place} is not one of the known tags {list(names)}")
+        ids.append([index[tag] for tag in found])
+    return part.remove_columns("tags").add_column("tags", ids)
+
+
+def _names_of_ids(part: Dataset) -> tuple[str, ...] | None:
+    """Return the names of tags that are ids, as data sets of the Hub have them; `None` where tags are names."""
+    inner: Any = getattr(part.features["tags"], "feature", None)
+    return tuple(inner.names) if isinstance(inner, ClassLabel) else None
+
+
+LABELLINGS: dict[str, Labelling] = {
+    "label": Labelling(_label_names, _encode_labels),
+    "tags": Labelling(_tag_names, _encode_tags),
+}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from datasets import Audio as AudioFeature
 from datasets import (
     ClassLabel,
     Dataset,
@@ -23,8 +24,10 @@ from datasets import Image as ImageFeature
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+from perceivers.data.class_folders import FILE_KINDS, read_class_folders
 from perceivers.data.clips import read_video_folders
 from perceivers.data.flow_pairs import read_flow_folder
+from perceivers.data.labels import encode_labels, label_names
 from perceivers.data.roles import ROLES, ROW_CHECKS, DataError
 from perceivers.data.sources import SOURCES
 from perceivers.data.tables import GROUP, ORIGIN, TABLE_SUFFIXES, has_image_classes, read_image_folder, read_table
@@ -126,10 +129,10 @@ def _load(
         _check(part, roles, f"{config.source} [{name}]")
     names: tuple[str, ...] | None = None
     if "label" in roles:
-        names = tuple(labels) if labels is not None else _label_names(parts["train"])
+        names = tuple(labels) if labels is not None else label_names(parts["train"])
         if len(names) < 2 and "label" in required:
             raise DataError(f"{config.source}: classification needs at least 2 labels, found {list(names)}")
-        parts = {name: _encode_labels(part, names, f"{config.source} [{name}]") for name, part in parts.items()}
+        parts = {name: encode_labels(part, names, f"{config.source} [{name}]") for name, part in parts.items()}
     held_out = "eval" not in parts or Path(config.source).is_file()
     if "eval" not in parts:
         parts = _hold_out(parts["train"], config)
@@ -192,6 +195,10 @@ def _open_folder(folder: Path, config: DataConfig, roles: Sequence[str]) -> Data
         return pairs
     if "video" in roles and (clips := read_video_folders(folder, known)):
         return clips
+    kinds = [FILE_KINDS[role] for role in roles if role in FILE_KINDS]
+    for kind in kinds:
+        if parts := read_class_folders(folder, kind, known):
+            return parts
     split_folders = {path.name: path for path in folder.iterdir() if path.is_dir() and path.name in known}
     if split_folders and any(has_image_classes(path) for path in split_folders.values()):
         return DatasetDict({name: read_image_folder(path) for name, path in split_folders.items()})
@@ -204,6 +211,8 @@ def _open_folder(folder: Path, config: DataConfig, roles: Sequence[str]) -> Data
         expected = "pairs of frames with their flow (NAME_img1, NAME_img2 and NAME_flow, or as MPI-Sintel or KITTI)"
     elif "video" in roles:
         expected = "videos (in the folder itself, in train and test, or in class folders there)"
+    elif kinds:
+        expected = kinds[0].expected
     raise DataError(
         f"{folder}: found neither {expected} nor tables (train.csv, test.csv, ...; kinds = {list(TABLE_SUFFIXES)})"
     )
@@ -258,7 +267,9 @@ def _hold_out(train: Dataset, config: DataConfig) -> dict[str, Dataset]:
     groups = train[GROUP] if GROUP in train.column_names else []
     if len(set(groups)) > 1:
         return _hold_out_groups(train, groups, config)
-    classes = np.array(train["label"]) if "label" in train.column_names else np.zeros(len(train), dtype=int)
+    # Examples of several labels are held out as if they were of one class.
+    one_each = "label" in train.column_names and isinstance(train.features["label"], ClassLabel)
+    classes = np.array(train["label"]) if one_each else np.zeros(len(train), dtype=int)
     generator = np.random.default_rng(config.seed)
     held_out: list[int] = []
     for name in np.unique(classes):
@@ -333,6 +344,10 @@ def _with_roles(part: Dataset, roles: Sequence[str], config: DataConfig, where: 
             kept = kept.remove_columns(role).add_column(role, files)
     if "image" in roles and path.exists() and kept.features["image"] == Value("string"):
         kept = kept.cast_column("image", ImageFeature())
+    for name, feature in kept.features.items():
+        if isinstance(feature, AudioFeature):
+            # Decoding by `datasets` needs a library more; sound is read as all sound here.
+            kept = kept.cast_column(name, AudioFeature(decode=False))
     return kept
 
 
@@ -356,29 +371,6 @@ def _check(part: Dataset, roles: Sequence[str], where: str) -> None:
             problem = check(first, second)
             if problem:
                 raise DataError(f"{origin}: {problem}")
-
-
-def _label_names(train: Dataset) -> tuple[str, ...]:
-    feature = train.features["label"]
-    if isinstance(feature, ClassLabel):
-        return tuple(feature.names)
-    values = set(train["label"])
-    numbers = all(isinstance(value, int) or re.fullmatch(r"-?\d+", value) for value in values)
-    return tuple(str(value) for value in (sorted(values, key=int) if numbers else sorted(values)))
-
-
-def _encode_labels(part: Dataset, names: Sequence[str], where: str) -> Dataset:
-    """Replace labels by their ids, refusing unknown ones."""
-    feature = part.features["label"]
-    index = {name: i for i, name in enumerate(names)}
-    own = feature.names if isinstance(feature, ClassLabel) else None
-    ids = []
-    for value, origin in zip(part["label"], part[ORIGIN], strict=True):
-        name = own[value] if own is not None and 0 <= value < len(own) else str(value)
-        if name not in index:
-            raise DataError(f"{origin}: label {name!r} is not one of the known labels {list(names)}")
-        ids.append(index[name])
-    return part.remove_columns("label").add_column("label", ids).cast_column("label", ClassLabel(names=list(names)))
 
 
 def _limited(part: Dataset, config: DataConfig) -> Dataset:

@@ -11,7 +11,7 @@ from perceivers.zoo import ZOO
 
 
 def test_the_shipped_recipes() -> None:
-    assert recipe_names() == ["banking77", "books", "digits", "eurosat", "fsdd", "sms-spam"]
+    assert recipe_names() == ["banking77", "books", "digits", "eurosat", "fsdd", "shapes", "sms-spam"]
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -179,6 +179,7 @@ OTHER_INPUTS = {
     "image-classification": "text-classifier-small",
     "text-classification": "digits-small",
     "audio-classification": "digits-small",
+    "point-cloud-classification": "digits-small",
 }
 
 

@@ -11,6 +11,7 @@ from datasets import Dataset, DatasetDict
 
 from perceivers.data.roles import DataError
 from perceivers.data.tables import ORIGIN, is_hidden
+from perceivers.processing.points import POINT_SUFFIXES
 from perceivers.processing.sounds import SOUND_SUFFIXES
 
 
@@ -42,7 +43,10 @@ class FileKind:
         return f"{self.noun}s in class folders (<class>/<file> or train/<class>/<file>; kinds = {list(self.suffixes)})"
 
 
-FILE_KINDS = {kind.role: kind for kind in (FileKind(role="audio", noun="sound", suffixes=SOUND_SUFFIXES),)}
+FILE_KINDS = {
+    "audio": FileKind(role="audio", noun="sound", suffixes=SOUND_SUFFIXES),
+    "points": FileKind(role="points", noun="point cloud", suffixes=POINT_SUFFIXES),
+}
 
 
 def read_class_folders(folder: Path, kind: FileKind, split_names: Sequence[str]) -> DatasetDict | None:

@@ -30,7 +30,7 @@ def predict_inputs(
 ) -> Iterator[tuple[str, Any]]:
     """Yield name and value of each input.
 
-    - "image", "video" and "audio": files, and folders (searched through, sorted);
+    - "image", "video", "audio" and "points": files, and folders (searched through, sorted);
     - "frames", for motion: pairs of neighbours. Images one after the other are one sequence, and so are a folder of
       images, in natural order (2 before 10), and a video, which is decoded while it is read;
     - "text": files (a line each), or anything else as the text itself.

@@ -111,6 +111,12 @@ def _check_audio(value: Any) -> str | None:
     return sound_problem(value)
 
 
+def _check_points(value: Any) -> str | None:
+    from perceivers.processing.points import points_problem
+
+    return points_problem(value)
+
+
 def _compare_frames(frame1: str, frame2: str) -> str | None:
     return _compare(f"the second frame {frame2}", frame_size(frame2), frame1)
 
@@ -134,6 +140,7 @@ ROLES.add("frame1", Role(names=("frame1", "image1", "img1", "first"), check=_che
 ROLES.add("frame2", Role(names=("frame2", "image2", "img2", "second"), check=_check_frame, files=True))
 ROLES.add("flow", Role(names=("flow", "optical_flow", "ground_truth"), check=_check_flow, files=True))
 ROLES.add("audio", Role(names=("audio", "sound", "wave", "file", "path"), check=_check_audio, files=True))
+ROLES.add("points", Role(names=("points", "point_cloud", "cloud", "file", "path"), check=_check_points, files=True))
 ROLES.add("video", Role(names=("video", "clip", "file", "path"), check=_check_video, files=True))
 
 # Values of one row that must fit each other: the roles, and what returns how they do not.

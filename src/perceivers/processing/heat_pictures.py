@@ -1,4 +1,4 @@
-"""Attention drawn on what was read: on pixels, characters, sound and frames.
+"""Attention drawn on what was read: on pixels, characters, sound, frames and points.
 
 Weights come as plain arrays, one for each element of the input. They are drawn as shares: an element's weight over
 the weight that it would have if all had the same, so that 1 is an even share whatever the size of the input.
@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from perceivers.processing.glyphs import LINE_HEIGHT, characters, shipped_font, shipped_glyphs, wrapped
 from perceivers.processing.image import read_image
+from perceivers.processing.point_pictures import draw_views
 
 # What most elements stay below has full colour: single elements can have hundreds of times their share.
 _MOST = 99.5
@@ -159,6 +160,25 @@ def heat_on_wave(
     draw.rectangle((0, _WAVE_HEIGHT + 4, _WAVE_WIDTH - 1, len(pixels) - 1), outline="#d9dee5")
     draw_seconds(draw, len(audio) / sample_rate, len(pixels), _WAVE_WIDTH)
     return _with_scale(panel, top, shares)
+
+
+def heat_on_points(points: np.ndarray, weights: np.ndarray, *, top: float | None = None) -> Image.Image:
+    """Draw a cloud of points from three sides in the colours of its weights, grey where there are none.
+
+    Args:
+        points: (P, 3), coordinates.
+        weights: (P,), one a point.
+        top: See `heat_on_image`.
+
+    Raises:
+        ValueError: There is not one weight a point, or see `heat_on_image`.
+    """
+    points, shares = np.asarray(points, dtype=np.float64), _shares(weights, 1)
+    if points.ndim != 2 or points.shape[1] < 3 or len(points) != len(shares):
+        raise ValueError(f"points of shape {points.shape} must be (P, 3) with P the {len(shares)} weights")
+    top = _top(shares, top)
+    colours = _paint(np.full((len(points), 3), 0.8), shares / top)
+    return _with_scale(draw_views(points, dict.fromkeys(("front", "side", "top"), colours)), top, shares)
 
 
 def _shares(weights: Any, num_axes: int) -> Float[np.ndarray, "..."]:

@@ -18,6 +18,7 @@ TINY = {
     "encoder.num_latents": 4,
     "encoder.latent_channels": 16,
     "encoder.num_blocks": 1,
+    "encoder.num_cross_attends": 1,
     "encoder.num_layers_per_block": 1,
     "encoder.num_self_heads": 2,
 }

@@ -11,7 +11,9 @@ from perceivers.zoo import ZOO
 
 
 def test_the_shipped_recipes() -> None:
-    assert recipe_names() == ["banking77", "books", "digits", "eurosat", "sms-spam", "squad", "wnut17"]
+    assert recipe_names() == [
+        *("banking77", "books", "digits", "eurosat", "fsdd", "shapes", "sms-spam", "squad", "wnut17"),
+    ]
 
 
 @pytest.mark.parametrize("name", recipe_names())

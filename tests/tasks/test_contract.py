@@ -182,7 +182,15 @@ def test_unknown_tasks_are_refused() -> None:
         task_from_json({}, config)
 
 
-@pytest.mark.parametrize("name", ["image-classification", "text-classification"])
+OTHER_INPUTS = {
+    "image-classification": "text-classifier-small",
+    "text-classification": "digits-small",
+    "audio-classification": "digits-small",
+    "point-cloud-classification": "digits-small",
+}
+
+
+@pytest.mark.parametrize("name", OTHER_INPUTS)
 def test_classification_fits_the_head_to_the_labels(name: str) -> None:
     cls = TASKS[name]
     base = override(ZOO[cls.default_model].config, TINY)
@@ -196,6 +204,5 @@ def test_classification_fits_the_head_to_the_labels(name: str) -> None:
             cls.fit(base, labels, {})
     with pytest.raises(ValueError, match=f"{name} needs a model with 'label' outputs, not 'text'"):
         cls.fit(ZOO["language-small"].config, ("a", "b"), {})
-    other = {"image-classification": "text-classifier-small", "text-classification": "digits-small"}[name]
     with pytest.raises(ValueError, match=f"{name} needs a model with .* inputs, not "):
-        cls.fit(ZOO[other].config, ("a", "b"), {})
+        cls.fit(ZOO[OTHER_INPUTS[name]].config, ("a", "b"), {})

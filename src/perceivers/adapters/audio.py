@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from perceivers.adapters.base import (
     Batch,
@@ -15,6 +17,7 @@ from perceivers.adapters.base import (
     OutputConfig,
     Tokens,
     batch_entry,
+    without_full_mask,
 )
 from perceivers.nn.positions import FourierPositionConfig, Positioned, PositionedConfig
 
@@ -45,7 +48,7 @@ class AudioInputConfig(InputConfig, kind="audio"):
 
 
 class AudioInput(InputAdapter):
-    """Reads `audio` (B, S), values in [-1, 1]; one token a run of samples."""
+    """Reads `audio` (B, S), values in [-1, 1], and, when there, `audio_keep_mask` (B, S); one token a run."""
 
     entries = ("audio",)
 
@@ -62,17 +65,47 @@ class AudioInput(InputAdapter):
         Raises:
             ValueError: The wave has another form than (B, S), or its length does not divide into runs.
         """
-        audio = batch_entry(batch, "audio")
         size = self.config.samples_per_patch
-        if audio.dim() != 2 or audio.shape[1] % size:
-            raise ValueError(f"audio of shape {tuple(audio.shape)} must be (B, S) with S divisible by {size}")
-        content = rearrange(audio, "b (m s) -> b m s", s=size)
+        content = rearrange(wave_of(batch, size), "b (m s) -> b m s", s=size)
         grid_shape = (content.shape[1],)
-        return Tokens(self.positioned(content, grid_shape), None, content, grid_shape)
+        return Tokens(self.positioned(content, grid_shape), kept_runs(batch, size), content, grid_shape)
 
     def example_batch(self, batch_size: int) -> dict[str, Any]:
         """Return noise."""
         return {"audio": torch.rand(batch_size, self.config.num_samples) * 2 - 1}
+
+
+def wave_of(batch: Batch, size: int) -> Float[Tensor, "B S"]:
+    """Return the entry `audio`.
+
+    Raises:
+        ValueError: It is absent, or has another form than (B, S) with S divisible by `size`.
+    """
+    audio = batch_entry(batch, "audio")
+    if audio.dim() != 2 or audio.shape[1] % size:
+        raise ValueError(f"audio of shape {tuple(audio.shape)} must be (B, S) with S divisible by {size}")
+    return audio
+
+
+def kept_runs(batch: Batch, size: int, times: int = 1) -> Bool[Tensor, "B M"] | None:
+    """Return which runs of samples hold sound rather than padding alone; `None` when all do.
+
+    Args:
+        batch: May have the entry `audio_keep_mask` (B, S), `True` = sound.
+        size: Samples of a run.
+        times: Tokens that each run makes.
+
+    Raises:
+        ValueError: The mask has another shape than the wave.
+    """
+    keep_mask = batch.get("audio_keep_mask")
+    if keep_mask is None:
+        return None
+    if keep_mask.shape != batch["audio"].shape:
+        wanted = tuple(batch["audio"].shape)
+        raise ValueError(f"audio_keep_mask of shape {tuple(keep_mask.shape)} must have the shape of audio, {wanted}")
+    runs = rearrange(keep_mask.bool(), "b (m s) -> b m s", s=size).any(dim=-1)
+    return without_full_mask(runs.repeat_interleave(times, dim=1))
 
 
 @dataclass(frozen=True, kw_only=True)

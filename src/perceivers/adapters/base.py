@@ -258,6 +258,12 @@ def batch_entry(batch: Batch, key: str) -> Any:
     return batch[key]
 
 
+def without_full_mask(keep_mask: Bool[Tensor, "B M"]) -> Bool[Tensor, "B M"] | None:
+    """Return the mask, or `None` for one that hides nothing, where a look at it costs nothing."""
+    looks = keep_mask.device.type == "cpu" and not torch.compiler.is_compiling()
+    return None if looks and bool(keep_mask.all()) else keep_mask
+
+
 def grid_size(grid: Grid) -> int:
     """Return the number of cells."""
     grids = grid.values() if isinstance(grid, Mapping) else (grid,)

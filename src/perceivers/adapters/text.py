@@ -21,6 +21,7 @@ from perceivers.adapters.base import (
     Tokens,
     batch_entry,
     take_rows,
+    without_full_mask,
 )
 from perceivers.nn.init import truncated_normal_
 from perceivers.nn.positions import (
@@ -88,7 +89,8 @@ class TextInput(InputAdapter):
             raise ValueError(f"text of {length} tokens is longer than max_length ({self.max_length})")
         content = self.embedding(input_ids)
         values = self.positioned(content, (self.max_length,))
-        return Tokens(values, _hiding(batch.get("keep_mask")), content, (length,))
+        keep_mask = batch.get("keep_mask")
+        return Tokens(values, None if keep_mask is None else without_full_mask(keep_mask.bool()), content, (length,))
 
     def example_batch(self, batch_size: int) -> dict[str, Any]:
         """Return random ids in which the last token of each row is padding."""
@@ -96,15 +98,6 @@ class TextInput(InputAdapter):
         keep_mask = torch.ones(shape, dtype=torch.bool)
         keep_mask[:, -1] = False
         return {"input_ids": torch.randint(self.embedding.num_embeddings, shape), "keep_mask": keep_mask}
-
-
-def _hiding(keep_mask: Tensor | None) -> Tensor | None:
-    """Return the mask, or `None` for one that hides nothing, where a look at it costs nothing."""
-    if keep_mask is None:
-        return None
-    keep_mask = keep_mask.bool()
-    looks = keep_mask.device.type == "cpu" and not torch.compiler.is_compiling()
-    return None if looks and bool(keep_mask.all()) else keep_mask
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,12 @@
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from perceivers.data.class_folders import FILE_KINDS
 from perceivers.data.clips import video_files
 from perceivers.data.roles import ROLES, DataError
 from perceivers.data.tables import IMAGE_SUFFIXES, image_files, is_hidden, json_lines, read_text
@@ -15,7 +16,12 @@ from perceivers.data.tables import IMAGE_SUFFIXES, image_files, is_hidden, json_
 # Roles whose arguments belong together; those of others stand each for itself.
 JOINED_ROLES = ("frames",)
 # Roles that have folders of files, and how such a folder is searched.
-_FOLDERS = {"image": image_files, "video": video_files}
+_FOLDERS: dict[str, Callable[[Path], list[Path]]] = {
+    "image": image_files,
+    "video": video_files,
+    **{role: kind.files for role, kind in FILE_KINDS.items()},
+}
+_NOUNS = {role: kind.noun for role, kind in FILE_KINDS.items()}
 FOLDER_ROLES = tuple(_FOLDERS)
 
 
@@ -24,7 +30,7 @@ def predict_inputs(
 ) -> Iterator[tuple[str, Any]]:
     """Yield name and value of each input.
 
-    - "image" and "video": files, and folders (searched through, sorted);
+    - "image", "video", "audio" and "points": files, and folders (searched through, sorted);
     - "frames", for motion: pairs of neighbours. Images one after the other are one sequence, and so are a folder of
       images, in natural order (2 before 10), and a video, which is decoded while it is read;
     - "text": files (a line each), or anything else as the text itself.
@@ -73,7 +79,7 @@ def _files(argument: str, role: str, stdin: Iterable[str]) -> Iterator[tuple[str
     elif path.is_dir():
         found = _FOLDERS[role](path)
         if not found:
-            raise DataError(f"{argument}: the folder has no {role}s")
+            raise DataError(f"{argument}: the folder has no {_NOUNS.get(role, role)}s")
         yield from ((str(file), str(file)) for file in found)
     else:
         yield argument, argument

@@ -1,10 +1,11 @@
-"""Label names of a data set, and labels as ids: of whole examples, and of the words in them."""
+"""Label names of a data set, and labels as ids: of whole examples, one or a list of them, and of the words in them."""
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import datasets
 from datasets import ClassLabel, Dataset
 
 from perceivers.data.roles import DataError
@@ -26,25 +27,42 @@ class Labelling:
 
 
 def _label_names(train: Dataset) -> tuple[str, ...]:
-    feature = train.features["label"]
+    feature, _ = _of_one(train)
     if isinstance(feature, ClassLabel):
         return tuple(feature.names)
-    values = set(train["label"])
+    values = {value for labels in train["label"] for value in _listed(labels)}
     numbers = all(isinstance(value, int) or re.fullmatch(r"-?\d+", value) for value in values)
     return tuple(str(value) for value in (sorted(values, key=int) if numbers else sorted(values)))
 
 
 def _encode_labels(part: Dataset, names: Sequence[str]) -> Dataset:
-    feature = part.features["label"]
-    index = {name: i for i, name in enumerate(names)}
+    """Replace labels by their ids; lists stay lists."""
+    feature, several = _of_one(part)
     own = feature.names if isinstance(feature, ClassLabel) else None
+    index = {name: i for i, name in enumerate(names)}
     ids = []
-    for value, origin in zip(part["label"], part[ORIGIN], strict=True):
-        name = own[value] if own is not None and 0 <= value < len(own) else str(value)
-        if name not in index:
-            raise DataError(f"{origin}: label {name!r} is not one of the known labels {list(names)}")
-        ids.append(index[name])
-    return part.remove_columns("label").add_column("label", ids).cast_column("label", ClassLabel(names=list(names)))
+    for values, origin in zip(part["label"], part[ORIGIN], strict=True):
+        found = []
+        for value in _listed(values):
+            name = own[value] if own is not None and 0 <= value < len(own) else str(value)
+            if name not in index:
+                raise DataError(f"{origin}: label {name!r} is not one of the known labels {list(names)}")
+            found.append(index[name])
+        ids.append(found if several else found[0])
+    kind: Any = ClassLabel(names=list(names))
+    kind = datasets.Sequence(kind) if several else kind
+    return part.remove_columns("label").add_column("label", ids).cast_column("label", kind)
+
+
+def _of_one(part: Dataset) -> tuple[Any, bool]:
+    """Return the feature of a single label, and whether rows have lists of them."""
+    feature: Any = part.features["label"]
+    inner = getattr(feature, "feature", None)
+    return (feature, False) if inner is None else (inner, True)
+
+
+def _listed(labels: Any) -> list[Any]:
+    return labels if isinstance(labels, list) else [labels]
 
 
 def _tag_names(train: Dataset) -> tuple[str, ...]:

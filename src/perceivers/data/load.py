@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from datasets import Audio as AudioFeature
 from datasets import (
+    ClassLabel,
     Dataset,
     DatasetDict,
     Value,
@@ -22,6 +24,7 @@ from datasets import Image as ImageFeature
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+from perceivers.data.class_folders import FILE_KINDS, read_class_folders
 from perceivers.data.clips import read_video_folders
 from perceivers.data.flow_pairs import read_flow_folder
 from perceivers.data.labels import LABELLINGS
@@ -195,6 +198,10 @@ def _open_folder(folder: Path, config: DataConfig, roles: Sequence[str]) -> Data
         return pairs
     if "video" in roles and (clips := read_video_folders(folder, known)):
         return clips
+    kinds = [FILE_KINDS[role] for role in roles if role in FILE_KINDS]
+    for kind in kinds:
+        if parts := read_class_folders(folder, kind, known):
+            return parts
     split_folders = {path.name: path for path in folder.iterdir() if path.is_dir() and path.name in known}
     if split_folders and any(has_image_classes(path) for path in split_folders.values()):
         return DatasetDict({name: read_image_folder(path) for name, path in split_folders.items()})
@@ -207,6 +214,8 @@ def _open_folder(folder: Path, config: DataConfig, roles: Sequence[str]) -> Data
         expected = "pairs of frames with their flow (NAME_img1, NAME_img2 and NAME_flow, or as MPI-Sintel or KITTI)"
     elif "video" in roles:
         expected = "videos (in the folder itself, in train and test, or in class folders there)"
+    elif kinds:
+        expected = kinds[0].expected
     raise DataError(
         f"{folder}: found neither {expected} nor tables (train.csv, test.csv, ...; kinds = {list(TABLE_SUFFIXES)})"
     )
@@ -261,7 +270,9 @@ def _hold_out(train: Dataset, config: DataConfig) -> dict[str, Dataset]:
     groups = train[GROUP] if GROUP in train.column_names else []
     if len(set(groups)) > 1:
         return _hold_out_groups(train, groups, config)
-    classes = np.array(train["label"]) if "label" in train.column_names else np.zeros(len(train), dtype=int)
+    # Examples of several labels are held out as if they were of one class.
+    one_each = "label" in train.column_names and isinstance(train.features["label"], ClassLabel)
+    classes = np.array(train["label"]) if one_each else np.zeros(len(train), dtype=int)
     generator = np.random.default_rng(config.seed)
     held_out: list[int] = []
     for name in np.unique(classes):
@@ -336,6 +347,10 @@ def _with_roles(part: Dataset, roles: Sequence[str], config: DataConfig, where: 
             kept = kept.remove_columns(role).add_column(role, files)
     if "image" in roles and path.exists() and kept.features["image"] == Value("string"):
         kept = kept.cast_column("image", ImageFeature())
+    for name, feature in kept.features.items():
+        if isinstance(feature, AudioFeature):
+            # Decoding by `datasets` needs a library more; sound is read as all sound here.
+            kept = kept.cast_column(name, AudioFeature(decode=False))
     return kept
 
 

@@ -44,6 +44,8 @@ def _check_text(value: Any) -> str | None:
 
 
 def _check_label(value: Any) -> str | None:
+    if isinstance(value, list):
+        return next((problem for one in value if (problem := _check_label(one))), None)
     if value is None or value == "" or (isinstance(value, float) and np.isnan(value)):
         return "the label is missing"
     if isinstance(value, bool) or not isinstance(value, str | int | np.integer):
@@ -126,6 +128,18 @@ def _check_video(value: Any) -> str | None:
     return None if is_video(value) else f"a video must end in one of {list(VIDEO_SUFFIXES)}, got {value}"
 
 
+def _check_audio(value: Any) -> str | None:
+    from perceivers.processing.sounds import sound_problem
+
+    return sound_problem(value)
+
+
+def _check_points(value: Any) -> str | None:
+    from perceivers.processing.points import points_problem
+
+    return points_problem(value)
+
+
 def _compare_frames(frame1: str, frame2: str) -> str | None:
     return _compare(f"the second frame {frame2}", frame_size(frame2), frame1)
 
@@ -153,6 +167,8 @@ ROLES.add("image", Role(names=("image", "img", "picture", "photo", "pixels", "fi
 ROLES.add("frame1", Role(names=("frame1", "image1", "img1", "first"), check=_check_frame, files=True))
 ROLES.add("frame2", Role(names=("frame2", "image2", "img2", "second"), check=_check_frame, files=True))
 ROLES.add("flow", Role(names=("flow", "optical_flow", "ground_truth"), check=_check_flow, files=True))
+ROLES.add("audio", Role(names=("audio", "sound", "wave", "file", "path"), check=_check_audio, files=True))
+ROLES.add("points", Role(names=("points", "point_cloud", "cloud", "file", "path"), check=_check_points, files=True))
 ROLES.add("video", Role(names=("video", "clip", "file", "path"), check=_check_video, files=True))
 
 # Values of one row that must fit each other: the roles, and what returns how they do not.

@@ -8,6 +8,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features
 from datasets import Image as ImageFeature
 from PIL import Image
 
+from perceivers.data.shapes import shapes
 from perceivers.registry import Registry
 
 SOURCES: Registry[Callable[[], DatasetDict]] = Registry("data set")
@@ -35,3 +36,6 @@ def digits() -> DatasetDict:
         return Dataset.from_dict(rows, features=features)
 
     return DatasetDict({"train": part(train), "test": part(test)})
+
+
+SOURCES.add("shapes", shapes)

@@ -1,4 +1,4 @@
-"""Attention drawn on what was read: on pixels, characters, sound and frames.
+"""Attention drawn on what was read: on pixels, characters, sound, frames and points.
 
 Weights come as plain arrays, one for each element of the input. They are drawn as shares: an element's weight over
 the weight that it would have if all had the same, so that 1 is an even share whatever the size of the input.
@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from perceivers.processing.glyphs import LINE_HEIGHT, characters, shipped_font, shipped_glyphs, wrapped
 from perceivers.processing.image import read_image
+from perceivers.processing.point_pictures import draw_views
 
 # What most elements stay below has full colour: single elements can have hundreds of times their share.
 _MOST = 99.5
@@ -144,7 +145,7 @@ def heat_on_wave(
         raise ValueError(f"sample_rate ({sample_rate}) must be a positive number of samples a second")
     top = _top(shares, top)
     level = _averaged(shares, _WAVE_WIDTH) / top
-    low, high = _envelope(audio, _WAVE_WIDTH)
+    low, high = envelope(audio, _WAVE_WIDTH)
     middle, reach = _WAVE_HEIGHT / 2, _WAVE_HEIGHT / 2 - 2
     scale = reach / (float(np.abs(audio).max()) or 1.0)
     rows = np.arange(_WAVE_HEIGHT)[:, None] + 0.5
@@ -157,8 +158,27 @@ def heat_on_wave(
     panel.paste(_to_image(pixels), (0, 0))
     draw = ImageDraw.Draw(panel)
     draw.rectangle((0, _WAVE_HEIGHT + 4, _WAVE_WIDTH - 1, len(pixels) - 1), outline="#d9dee5")
-    _draw_seconds(draw, len(audio) / sample_rate, len(pixels))
+    draw_seconds(draw, len(audio) / sample_rate, len(pixels), _WAVE_WIDTH)
     return _with_scale(panel, top, shares)
+
+
+def heat_on_points(points: np.ndarray, weights: np.ndarray, *, top: float | None = None) -> Image.Image:
+    """Draw a cloud of points from three sides in the colours of its weights, grey where there are none.
+
+    Args:
+        points: (P, 3), coordinates.
+        weights: (P,), one a point.
+        top: See `heat_on_image`.
+
+    Raises:
+        ValueError: There is not one weight a point, or see `heat_on_image`.
+    """
+    points, shares = np.asarray(points, dtype=np.float64), _shares(weights, 1)
+    if points.ndim != 2 or points.shape[1] < 3 or len(points) != len(shares):
+        raise ValueError(f"points of shape {points.shape} must be (P, 3) with P the {len(shares)} weights")
+    top = _top(shares, top)
+    colours = _paint(np.full((len(points), 3), 0.8), shares / top)
+    return _with_scale(draw_views(points, dict.fromkeys(("front", "side", "top"), colours)), top, shares)
 
 
 def _shares(weights: Any, num_axes: int) -> Float[np.ndarray, "..."]:
@@ -232,7 +252,7 @@ def _averaged(values: Float[np.ndarray, "m"], count: int) -> Float[np.ndarray, "
     return np.diff(np.interp(edges, np.arange(len(values) + 1), sums)) * count / len(values)
 
 
-def _envelope(audio: Float[np.ndarray, "S"], count: int) -> tuple[np.ndarray, np.ndarray]:
+def envelope(audio: Float[np.ndarray, "S"], count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the lowest and highest sample of each of `count` stretches, neighbours touching."""
     starts = np.arange(count) * len(audio) // count
     low, high = np.minimum.reduceat(audio, starts), np.maximum.reduceat(audio, starts)
@@ -241,17 +261,17 @@ def _envelope(audio: Float[np.ndarray, "S"], count: int) -> tuple[np.ndarray, np
     return np.concatenate([low[:1], touching_low]), np.concatenate([high[:1], touching_high])
 
 
-def _draw_seconds(draw: ImageDraw.ImageDraw, seconds: float, upper: int) -> None:
-    """Draw ticks at round numbers of seconds, eight at most."""
+def draw_seconds(draw: ImageDraw.ImageDraw, seconds: float, upper: int, width: int) -> None:
+    """Draw ticks at round numbers of seconds, eight at most, on an axis of `width` pixels at the height `upper`."""
     rough = seconds / 8
     unit = 10.0 ** floor(log10(rough))
     step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough * (1 - 1e-9))
     font = shipped_font("DejaVuSans", _SMALL)
     for i in range(floor(seconds / step * (1 + 1e-9)) + 1):
-        x = round(i * step / seconds * (_WAVE_WIDTH - 1))
+        x = round(i * step / seconds * (width - 1))
         draw.line((x, upper, x, upper + 4), fill=_FAINT)
         label = f"{i * step:.6g} s"
-        left = min(max(x - font.getlength(label) / 2, 0), _WAVE_WIDTH - font.getlength(label))
+        left = min(max(x - font.getlength(label) / 2, 0), width - font.getlength(label))
         draw.text((left, upper + 6), label, fill=_FAINT, font=font)
 
 

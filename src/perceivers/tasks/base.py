@@ -75,7 +75,7 @@ class Task(ABC, Generic[SettingsT]):
     default_model: ClassVar[str]  # name in the zoo, for training from nothing
     released_model: ClassVar[str | None] = None  # name in the zoo of trained weights, for prediction
     batch_size: ClassVar[int] = 32  # inputs that are answered or scored at a time when nothing else is asked for
-    score: ClassVar[str]  # metric by which the best checkpoint is chosen
+    score: str  # metric by which the best checkpoint is chosen; settings may ask for another than the class's
     higher_is_better: ClassVar[bool] = True
 
     def __init__(self, settings: SettingsT, config: PerceiverConfig) -> None:

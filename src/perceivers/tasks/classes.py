@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import numpy as np
 import torch
 from datasets import Dataset
 from jaxtyping import Float
@@ -113,8 +114,12 @@ class Classification(Task[ClassificationSettingsT]):
             chunk = inputs[start : start + _PREDICT_BATCH_SIZE]
             batch = self.collate([self.prepare(self.row_of(value)) for value in chunk])
             logits = first_answers(model(to_device(batch, model)))
-            results += present_classes(logits, self.labels, top_k)
+            results += self.present(logits, top_k)
         return results
+
+    def present(self, logits: Float[Tensor, "B E"], top_k: int) -> list[Result]:
+        """Return the `top_k` best labels of each row."""
+        return present_classes(logits, self.labels, top_k)
 
 
 def column(rows: Rows, role: str) -> Sequence[Any]:
@@ -139,7 +144,27 @@ def class_step(
 
 def present_classes(logits: Float[Tensor, "B E"], labels: Sequence[str], top_k: int) -> list[Result]:
     """Return the `top_k` most probable labels of each row, the likeliest first."""
-    probabilities = logits.double().softmax(dim=-1)
+    return _best(logits.double().softmax(dim=-1), labels, top_k)
+
+
+def tag_step(logits: Float[Tensor, "B E"], targets: Float[Tensor, "B E"], label_smoothing: float) -> Step:
+    """Return the binary cross-entropy of labels that stand each for itself.
+
+    Args:
+        logits: One a label.
+        targets: 1 where an example has the label, else 0.
+        label_smoothing: Share of each target that is moved to a half.
+    """
+    smoothed = targets * (1 - label_smoothing) + label_smoothing / 2
+    return Step(functional.binary_cross_entropy_with_logits(logits, smoothed), logits.sigmoid(), targets.long())
+
+
+def present_tags(logits: Float[Tensor, "B E"], labels: Sequence[str], top_k: int) -> list[Result]:
+    """Return the `top_k` likeliest labels of each row, each with a probability of its own."""
+    return _best(logits.double().sigmoid(), labels, top_k)
+
+
+def _best(probabilities: Float[Tensor, "B E"], labels: Sequence[str], top_k: int) -> list[Result]:
     best = probabilities.topk(min(top_k, len(labels)), dim=-1)
     return [
         [{"label": labels[i], "score": score} for i, score in zip(ids, scores, strict=True)]
@@ -148,8 +173,31 @@ def present_classes(logits: Float[Tensor, "B E"], labels: Sequence[str], top_k: 
 
 
 def target_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row's class id, when it has one."""
-    return {"label": int(row["label"])} if row.get("label") is not None else {}
+    """Return the row's class id, when it has one.
+
+    Raises:
+        ValueError: The row has a list of labels.
+    """
+    label = row.get("label")
+    if isinstance(label, Sequence):
+        raise ValueError(f"a row has the labels {label}, but the task takes one; a setting multi_label takes several")
+    return {} if label is None else {"label": int(label)}
+
+
+def tags_of(row: Mapping[str, Any], num_classes: int) -> dict[str, Any]:
+    """Return which labels the row has, (E,) of 0 and 1, when its labels are known.
+
+    Raises:
+        ValueError: The row has one label rather than a list.
+    """
+    labels = row.get("label")
+    if labels is None:
+        return {}
+    if not isinstance(labels, Sequence):
+        raise ValueError(f"a row has the label {labels}; with multi_label, labels are lists")
+    tags = np.zeros(num_classes, np.float32)
+    tags[list(labels)] = 1
+    return {"label": tags}
 
 
 def first_answers(logits: Float[Tensor, "B E"] | Float[Tensor, "B O E"]) -> Float[Tensor, "B E"]:

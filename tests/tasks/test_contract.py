@@ -22,6 +22,9 @@ from train_examples import TINY
 
 NAMES = [name for name in TASKS if TASKS[name].__module__.startswith("perceivers.")]
 
+# Tasks whose answers are all that was found, be it nothing or much, instead of candidates.
+FOUND = ("object-detection",)
+
 
 @pytest.fixture(params=NAMES)
 def example(request: pytest.FixtureRequest) -> tuple[Task[Any], Any]:
@@ -91,7 +94,7 @@ def test_predictions_have_the_form_of_the_pipelines(example: tuple[Task[Any], An
         # Those that the pipelines have are lists of candidates, and nothing is lost in the summary.
         if isinstance(result, list):
             assert summary == result
-            assert 1 <= len(result) <= 2
+            assert task.name in FOUND or 1 <= len(result) <= 2
             scores = [entry["score"] for entry in result]
             assert scores == sorted(scores, reverse=True)
             assert all(0 <= score <= 1 for score in scores)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from datasets import (
-    ClassLabel,
     Dataset,
     DatasetDict,
     Value,
@@ -24,7 +23,9 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from perceivers.data.clips import read_video_folders
+from perceivers.data.coco import coco_files
 from perceivers.data.flow_pairs import read_flow_folder
+from perceivers.data.labels import LABELLINGS
 from perceivers.data.roles import ROLES, ROW_CHECKS, DataError
 from perceivers.data.sources import SOURCES
 from perceivers.data.tables import GROUP, ORIGIN, TABLE_SUFFIXES, has_image_classes, read_image_folder, read_table
@@ -125,11 +126,13 @@ def _load(
     for name, part in parts.items():
         _check(part, roles, f"{config.source} [{name}]")
     names: tuple[str, ...] | None = None
-    if "label" in roles:
-        names = tuple(labels) if labels is not None else _label_names(parts["train"])
-        if len(names) < 2 and "label" in required:
-            raise DataError(f"{config.source}: classification needs at least 2 labels, found {list(names)}")
-        parts = {name: _encode_labels(part, names, f"{config.source} [{name}]") for name, part in parts.items()}
+    for role in (role for role in roles if role in LABELLINGS):
+        labelling = LABELLINGS[role]
+        names = tuple(labels) if labels is not None else labelling.names(parts["train"])
+        if len(names) < labelling.fewest and role in required:
+            least = f"at least {labelling.fewest} labels"
+            raise DataError(f"{config.source}: {labelling.use} needs {least}, found {list(names)}")
+        parts = {name: labelling.encode(part, names) for name, part in parts.items()}
     held_out = "eval" not in parts or Path(config.source).is_file()
     if "eval" not in parts:
         parts = _hold_out(parts["train"], config)
@@ -192,6 +195,8 @@ def _open_folder(folder: Path, config: DataConfig, roles: Sequence[str]) -> Data
         return pairs
     if "video" in roles and (clips := read_video_folders(folder, known)):
         return clips
+    if "objects" in roles and (files := coco_files(folder, known)):
+        return DatasetDict({name: read_table(path, config.text_characters) for name, path in files.items()})
     split_folders = {path.name: path for path in folder.iterdir() if path.is_dir() and path.name in known}
     if split_folders and any(has_image_classes(path) for path in split_folders.values()):
         return DatasetDict({name: read_image_folder(path) for name, path in split_folders.items()})
@@ -343,8 +348,8 @@ def _column_of(part: Dataset, role: str, config: DataConfig) -> str | None:
 def _check(part: Dataset, roles: Sequence[str], where: str) -> None:
     if not len(part):
         raise DataError(f"{where} has no examples")
+    raw = part.cast_column("image", ImageFeature(decode=False)) if "image" in roles else part
     for role in roles:
-        raw = part.cast_column(role, ImageFeature(decode=False)) if role == "image" else part
         for value, origin in zip(raw[role], raw[ORIGIN], strict=True):
             problem = ROLES[role].check(value)
             if problem:
@@ -352,33 +357,10 @@ def _check(part: Dataset, roles: Sequence[str], where: str) -> None:
     for pair, check in ROW_CHECKS:
         if not set(pair) <= set(roles):
             continue
-        for first, second, origin in zip(part[pair[0]], part[pair[1]], part[ORIGIN], strict=True):
+        for first, second, origin in zip(raw[pair[0]], raw[pair[1]], raw[ORIGIN], strict=True):
             problem = check(first, second)
             if problem:
                 raise DataError(f"{origin}: {problem}")
-
-
-def _label_names(train: Dataset) -> tuple[str, ...]:
-    feature = train.features["label"]
-    if isinstance(feature, ClassLabel):
-        return tuple(feature.names)
-    values = set(train["label"])
-    numbers = all(isinstance(value, int) or re.fullmatch(r"-?\d+", value) for value in values)
-    return tuple(str(value) for value in (sorted(values, key=int) if numbers else sorted(values)))
-
-
-def _encode_labels(part: Dataset, names: Sequence[str], where: str) -> Dataset:
-    """Replace labels by their ids, refusing unknown ones."""
-    feature = part.features["label"]
-    index = {name: i for i, name in enumerate(names)}
-    own = feature.names if isinstance(feature, ClassLabel) else None
-    ids = []
-    for value, origin in zip(part["label"], part[ORIGIN], strict=True):
-        name = own[value] if own is not None and 0 <= value < len(own) else str(value)
-        if name not in index:
-            raise DataError(f"{origin}: label {name!r} is not one of the known labels {list(names)}")
-        ids.append(index[name])
-    return part.remove_columns("label").add_column("label", ids).cast_column("label", ClassLabel(names=list(names)))
 
 
 def _limited(part: Dataset, config: DataConfig) -> Dataset:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from perceivers.data.headers import Size, flow_size, frame_size
+from perceivers.data.objects import outside, parse_objects
 from perceivers.registry import Registry
 
 
@@ -103,6 +104,21 @@ def _check_video(value: Any) -> str | None:
     return None if is_video(value) else f"a video must end in one of {list(VIDEO_SUFFIXES)}, got {value}"
 
 
+def _check_objects(value: Any) -> str | None:
+    try:
+        parse_objects(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _compare_objects(image: Any, objects: Any) -> str | None:
+    if isinstance(image, Image.Image):
+        return outside(parse_objects(objects), (image.height, image.width))
+    source = image["path"] if image.get("bytes") is None else BytesIO(image["bytes"])
+    return outside(parse_objects(objects), frame_size(source))
+
+
 def _compare_frames(frame1: str, frame2: str) -> str | None:
     return _compare(f"the second frame {frame2}", frame_size(frame2), frame1)
 
@@ -126,9 +142,11 @@ ROLES.add("frame1", Role(names=("frame1", "image1", "img1", "first"), check=_che
 ROLES.add("frame2", Role(names=("frame2", "image2", "img2", "second"), check=_check_frame, files=True))
 ROLES.add("flow", Role(names=("flow", "optical_flow", "ground_truth"), check=_check_flow, files=True))
 ROLES.add("video", Role(names=("video", "clip", "file", "path"), check=_check_video, files=True))
+ROLES.add("objects", Role(names=("objects", "annotations", "boxes"), check=_check_objects))
 
 # Values of one row that must fit each other: the roles, and what returns how they do not.
 ROW_CHECKS: tuple[tuple[tuple[str, str], Callable[[Any, Any], str | None]], ...] = (
     (("frame1", "frame2"), _compare_frames),
     (("frame1", "flow"), _compare_flow),
+    (("image", "objects"), _compare_objects),
 )

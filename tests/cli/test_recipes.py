@@ -11,7 +11,7 @@ from perceivers.zoo import ZOO
 
 
 def test_the_shipped_recipes() -> None:
-    assert recipe_names() == ["banking77", "books", "digits", "eurosat", "sms-spam"]
+    assert recipe_names() == ["banking77", "bccd", "books", "digits", "eurosat", "sms-spam"]
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -15,7 +15,7 @@ FLOW_SUFFIXES = (".flo", ".npz", ".npy", ".png")
 Size = tuple[int, int]
 
 
-def frame_size(path: str | Path | IO[bytes]) -> Size:
+def frame_size(path: str | Path | io.BytesIO) -> Size:
     """Return height and width of an image file or of its bytes, as it is seen: turned if its EXIF says so.
 
     Raises:

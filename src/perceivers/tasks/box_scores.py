@@ -90,10 +90,8 @@ def _precision(found: np.ndarray, objects: np.ndarray, num_classes: int, num_ima
     from pycocotools.cocoeval import COCOeval
 
     truth, answers = COCO(), COCO()
-    tables: Any = {
-        "images": [{"id": i} for i in range(num_images)],
-        "categories": [{"id": i} for i in range(num_classes)],
-    }
+    counts = {"images": num_images, "categories": num_classes}
+    tables: Any = {name: [{"id": i} for i in range(count)] for name, count in counts.items()}
     # It tells what it does on standard output.
     with contextlib.redirect_stdout(io.StringIO()):
         for coco, rows, name in ((truth, objects, "iscrowd"), (answers, found, "score")):

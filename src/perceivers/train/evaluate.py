@@ -57,5 +57,7 @@ def evaluate(
 
 def _counted_nothing(metrics: MetricCollection, name: str) -> bool:
     # A metric of several scores names them itself, and leaves out what it did not count.
-    metric = metrics[name] if name in metrics else None
+    if name not in metrics:
+        return False
+    metric = metrics[name]
     return isinstance(metric, MeanMetric) and not bool(metric.weight)

@@ -42,4 +42,6 @@ def test_train_evaluate_and_predict(cli, tmp_path: Path) -> None:
     with Image.open(tmp_path / "seen" / "test-0.attention.png") as seen:
         assert seen.mode == "RGB"
     result = cli("predict", run, image)
-    assert "%  blue" in result.stdout or "%  red" in result.stdout
+    first = found[0]
+    sides = " ".join(f"{side} {value}" for side, value in first["box"].items())
+    assert f"%  {first['label']}  {sides}" in result.stdout

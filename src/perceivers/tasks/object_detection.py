@@ -37,8 +37,10 @@ class ObjectDetectionSettings:
     Args:
         labels: Label names, in the order of the outputs.
         threshold: Least score of an object that prediction returns; evaluation counts all.
-        most_overlap: Of objects of one class that overlap by more than this (intersection over union) the best alone
-            is kept; `None` keeps all, as DETR does, whose answers are a set by training.
+        most_overlap: Of answers of one class that overlap by more than this (intersection over union) the surest alone
+            is kept, in prediction and evaluation; `None` keeps all, as DETR does. DETR's queries attend to each other
+            and learn to leave an object to one of them; those of Perceiver IO are answered each apart, and several
+            may answer with the same object.
         loss: How answers are matched to objects and what of them counts.
         augment: Random changes while training.
     """

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from perceivers.planning import Plan, plan
     from perceivers.pretrained.hf import from_transformers, to_transformers
     from perceivers.pretrained.load import build, load, save
+    from perceivers.pretrained.publish import push_to_hub
     from perceivers.pretrained.resize import resize_positions
     from perceivers.pretrained.source import Loaded, open_source
     from perceivers.rollout import InputWeights, attention_rollout, input_attention
@@ -38,6 +39,7 @@ __all__ = [
     "open_source",
     "pipeline",
     "plan",
+    "push_to_hub",
     "record_attention",
     "resize_positions",
     "save",
@@ -64,6 +66,7 @@ _HOMES = {
     "open_source": "perceivers.pretrained.source",
     "pipeline": "perceivers.tasks.pipeline",
     "plan": "perceivers.planning",
+    "push_to_hub": "perceivers.pretrained.publish",
     "record_attention": "perceivers.nn.maps",
     "resize_positions": "perceivers.pretrained.resize",
     "save": "perceivers.pretrained.load",

@@ -186,3 +186,32 @@ def test_bad_data_leaves_the_older_run_alone(cli, options, small, trained: Path,
     assert result.exit_code == 2
     assert "bad.csv, line 3" in result.stderr
     assert runs.latest_checkpoint(folder / "checkpoints") is not None
+
+
+def test_seeds_print_mean_and_deviation(cli, options, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    result = cli("train", *options, "--seeds", 2, "--output", folder, "--quiet")
+    assert result.exit_code == 0, result.output
+    assert "seed-0" in result.stdout
+    assert "±" in result.stdout
+    report = json.loads(cli("train", *options, "--seeds", 2, "--output", folder, "--resume", "--json").stdout)
+    assert list(report["runs"]) == ["seed-0", "seed-1"]
+    refused = cli("train", *options, "--seeds", 2, "--output", folder)
+    assert refused.exit_code == 2
+    assert "already holds a run" in refused.stderr
+    assert cli("train", *options, "--folds", 2, "--output", folder, "--overwrite", "--quiet").exit_code == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["fold-0", "fold-1", "recipe.yaml", "summary.json"]
+
+
+def test_seeds_or_folds_not_both(cli, options, tmp_path: Path) -> None:
+    result = cli("train", *options, "--seeds", 2, "--folds", 2, "--output", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "give one of them" in result.stderr
+
+
+def test_only_a_part_is_trained(cli, options, tmp_path: Path) -> None:
+    result = cli("train", *options, "--trainable", "lora", "--layer-decay", 0.8, "--output", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert "of them trained (lora)" in result.stdout
+    recipe = yaml.safe_load((tmp_path / "run/recipe.yaml").read_text())
+    assert (recipe["train"]["trainable"], recipe["train"]["optimizer"]["layer_decay"]) == ("lora", 0.8)

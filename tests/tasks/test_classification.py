@@ -48,6 +48,39 @@ def test_smoothing_counts_while_training_only(name: str) -> None:
     assert losses[0.5, True] != losses[0.0, True]
 
 
+def test_balanced_classes_count_alike_while_training() -> None:
+    rows = [{"text": "hello", "label": label} for label in (0, 0, 0, 1)]
+    batch = torch.tensor([0, 1])
+    logits = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
+    task = TASKS["text-classification"].fit(TEXT_CONFIG, ("a", "b", "c"), {"class_weights": "balanced"})
+    assert isinstance(task, TextClassification)
+    task.study(rows)
+    assert task.weights is not None
+    # Four examples of two classes: a third class does not occur, and changes nothing.
+    assert task.weights[:2].tolist() == pytest.approx([4 / (2 * 3), 4 / (2 * 1)])
+    each = -logits.log_softmax(dim=1)[[0, 1], batch]
+    expected = (each * task.weights[batch]).sum() / task.weights[batch].sum()
+    torch.testing.assert_close(class_step(logits, batch, 0.0, task.weights).loss, expected)
+    model = seeded_model(task.config, 0)
+    items = task.collate([task.prepare(row) for row in rows])
+    plain = TASKS["text-classification"].fit(TEXT_CONFIG, ("a", "b", "c"), {})
+    losses = {mode: task.step(model.train(mode), items).loss.detach() for mode in (True, False)}
+    torch.testing.assert_close(losses[False], plain.step(model.eval(), items).loss.detach())
+    assert not torch.isclose(losses[True], losses[False])
+
+
+def test_class_weights_by_name() -> None:
+    task = TASKS["text-classification"].fit(TEXT_CONFIG, ("ham", "spam"), {"class_weights": {"spam": 3}})
+    assert isinstance(task, TextClassification)
+    task.study([])
+    assert task.weights is not None
+    assert task.weights.tolist() == [1, 3]
+    with pytest.raises(ValueError, match=r"class_weights name \['eggs'\], which are no labels; choices = \['a', 'b'\]"):
+        TASKS["text-classification"].fit(TEXT_CONFIG, ("a", "b"), {"class_weights": {"eggs": 3}})
+    with pytest.raises(ValueError, match=r"class_weights \{'a': -1.0\} must be numbers of at least 0"):
+        TASKS["text-classification"].fit(TEXT_CONFIG, ("a", "b"), {"class_weights": {"a": -1}})
+
+
 def test_the_likeliest_labels_come_first() -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0]])
     (result,) = present_classes(logits, ("a", "b", "c"), 2)

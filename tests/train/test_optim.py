@@ -18,7 +18,7 @@ def grouped_names(config: PerceiverConfig) -> tuple[set[str], set[str]]:
     with torch.device("meta"):
         model = PerceiverIO(config)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    decayed, spared = parameter_groups(model, 0.1)
+    decayed, spared = parameter_groups(model, OptimizerConfig(weight_decay=0.1))
     assert decayed["weight_decay"] == 0.1
     assert spared["weight_decay"] == 0.0
     groups = [[names[id(parameter)] for parameter in group["params"]] for group in (decayed, spared)]
@@ -57,9 +57,26 @@ def test_groups_of_image_models() -> None:
 def test_frozen_parameters_are_left_out() -> None:
     model = nn.Linear(2, 2)
     model.bias.requires_grad_(False)
-    decayed, spared = parameter_groups(model, 0.1)
+    decayed, spared = parameter_groups(model, OptimizerConfig(weight_decay=0.1))
     assert decayed["params"] == [model.weight]
     assert spared["params"] == []
+
+
+def test_lower_layers_learn_slower() -> None:
+    config = override(ZOO["image-learned"].config, {**TINY, "encoder.num_blocks": 2, "encoder.num_layers_per_block": 2})
+    with torch.device("meta"):
+        model = PerceiverIO(config)
+    groups = parameter_groups(model, OptimizerConfig(learning_rate=1.0, layer_decay=0.5))
+    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    found = {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
+    assert found["outputs.linear.weight"] == found["decoder.cross_attend.norm_q.bias"] == found["queries.table"] == 1
+    assert found["encoder.blocks.0.1.norm.weight"] == found["encoder.blocks.0.1.mlp.widen.weight"] == 0.5
+    assert found["encoder.blocks.0.0.attention.query.weight"] == 0.25
+    assert found["encoder.latents"] == found["encoder.cross_attends.0.mlp.widen.bias"] == 0.125
+    assert found["inputs.linear.weight"] == found["inputs.positioned.positions.table"] == 0.125
+    assert groups[0]["lr"] == 1  # The rate that is logged.
+    with pytest.raises(ValueError, match=r"layer_decay \(1.5\) must lie above 0"):
+        OptimizerConfig(layer_decay=1.5)
 
 
 def test_adamw_takes_its_settings_and_decays_one_group() -> None:

@@ -10,7 +10,8 @@ from perceivers.data import DataConfig
 from perceivers.pretrained.folder import own_tensors, save_folder
 from perceivers.pretrained.load import seeded_model
 from perceivers.train import Recipe, TrainConfig, load_recipe, prepare_run, recipe_names
-from perceivers.train.recipe import parse_yaml, recipe_text, transfer
+from perceivers.train.recipe import parse_yaml, recipe_text
+from perceivers.train.transfer import transfer
 from train_examples import TINY, tiny_config
 
 SMALL = {**TINY, "queries.num_channels": 16, "decoder.num_heads": 2}

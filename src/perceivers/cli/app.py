@@ -8,6 +8,8 @@ import typer
 from perceivers import __version__
 from perceivers.cli.bench import EXAMPLES as BENCH_EXAMPLES
 from perceivers.cli.bench import bench
+from perceivers.cli.bulk import EXAMPLES as BULK_EXAMPLES
+from perceivers.cli.bulk import bulk
 from perceivers.cli.convert import EXAMPLES as CONVERT_EXAMPLES
 from perceivers.cli.convert import convert
 from perceivers.cli.errors import Commands
@@ -21,6 +23,8 @@ from perceivers.cli.plan import plan
 from perceivers.cli.plugins import import_plugins
 from perceivers.cli.predict import EXAMPLES as PREDICT_EXAMPLES
 from perceivers.cli.predict import predict
+from perceivers.cli.push import EXAMPLES as PUSH_EXAMPLES
+from perceivers.cli.push import push
 from perceivers.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from perceivers.cli.train import train
 
@@ -85,7 +89,9 @@ app.command(epilog=PLAN_EXAMPLES)(plan)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
 app.command(epilog=PREDICT_EXAMPLES)(predict)
+app.command(epilog=BULK_EXAMPLES)(bulk)
 app.command(epilog=CONVERT_EXAMPLES)(convert)
+app.command(epilog=PUSH_EXAMPLES)(push)
 app.command(epilog=EXPORT_EXAMPLES)(export)
 app.command(epilog=BENCH_EXAMPLES)(bench)
 

@@ -15,13 +15,12 @@ from PIL import Image
 from perceivers.cli import show
 from perceivers.cli.demo_page import Answers, Baseline, Findings, Sample, build_page
 from perceivers.cli.pictures import Gaze, Grey
-from perceivers.cli.runs import RECIPE_FILE
 from perceivers.nn.maps import record_attention
 from perceivers.processing.files import write_whole
 from perceivers.processing.image import read_image
 from perceivers.tasks import Result
 from perceivers.tasks.pipeline import Pipeline, pipeline
-from perceivers.train.recipe import Recipe, Run, load_recipe, prepare_run, recipe_text
+from perceivers.train.recipe import RECIPE_FILE, Recipe, Run, load_recipe, prepare_run, recipe_text
 from perceivers.train.threads import compute_threads
 
 NUM_SAMPLES = 12

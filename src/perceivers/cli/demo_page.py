@@ -15,11 +15,10 @@ from perceivers import __version__
 from perceivers.cli import pictures as draw
 from perceivers.cli.pictures import PALETTES, Gaze, Grey, Judged, Palette
 from perceivers.cli.report import Cell, Picture, code, folded, page, paragraph, section, table, tiles
-from perceivers.cli.runs import RECIPE_FILE
 from perceivers.config import to_json
 from perceivers.model import PerceiverConfig
 from perceivers.tasks import Result
-from perceivers.train.recipe import Recipe, recipe_text
+from perceivers.train.recipe import RECIPE_FILE, Recipe, recipe_text
 
 MAX_ERRORS = 24
 _SCORE_HEAD = ("model", "held-out accuracy", "errors", "parameters", "training seconds")

@@ -12,15 +12,16 @@ from rich.console import Console
 
 from perceivers.cli import show
 from perceivers.config import from_json
+from perceivers.data import load_data
 from perceivers.tasks import TASKS
-from perceivers.train import Recipe, Run, RunResult, load_recipe, prepare_run, recipe_names
+from perceivers.train import Recipe, Run, RunResult, by_folds, by_seeds, load_recipe, prepare_run, recipe_names, repeat
 from perceivers.train.checkpoint import latest_checkpoint
-from perceivers.train.recipe import change_recipe, parse_yaml, recipe_text
+from perceivers.train.recipe import RECIPE_FILE, change_recipe, parse_yaml, recipe_text
+from perceivers.train.repeat import SUMMARY_FILE, is_main_process
 
-RECIPE_FILE = "recipe.yaml"
 # What a run leaves in its folder: `--overwrite` removes these and nothing else.
-_RUN_FILES = ("config.json", "model.safetensors", RECIPE_FILE, "history.jsonl", "metrics.json")
-_RUN_FOLDERS = ("checkpoints", "best", "curves")
+_RUN_FILES = ("config.json", "model.safetensors", RECIPE_FILE, "history.jsonl", "metrics.json", SUMMARY_FILE)
+_RUN_FOLDERS = ("checkpoints", "best", "curves", "seed-*", "fold-*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,8 @@ class TrainRequest:
         changes: Fields that options change, by dotted path.
         sets: Fields that `--set` changes, as YAML by dotted path.
         columns: Which column plays a role.
+        seeds: Train so many times, with a seed each.
+        folds: Train so many times, each on another part of the training split.
         output: Folder of the run.
         resume: Go on with the run in the folder.
         overwrite: Replace the run in the folder.
@@ -44,6 +47,8 @@ class TrainRequest:
     changes: Mapping[str, Any]
     sets: Mapping[str, str]
     columns: Mapping[str, str]
+    seeds: int | None
+    folds: int | None
     output: Path | None
     resume: bool
     overwrite: bool
@@ -61,25 +66,63 @@ def train_model(request: TrainRequest) -> None:
     recipe = make_recipe(request)
     folder = request.output or Path("runs", _run_name(request, recipe))
     check_folder(folder, recipe, resume=request.resume, overwrite=request.overwrite)
+    if request.seeds is not None or request.folds is not None:
+        _train_again_and_again(request, recipe, folder)
+        return
     run = prepare_run(recipe)
     trainer = run.trainer(folder, show_progress=not request.quiet)
     # With several processes, all have looked into the folder before the first one writes to it.
     trainer.accelerator.wait_for_everyone()
     is_main = trainer.accelerator.is_main_process
     if is_main:
-        if request.overwrite:
-            _remove_run(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / RECIPE_FILE).write_text(recipe_text(recipe), encoding="utf-8")
+        _begin(request, recipe, folder)
         if not request.quiet:
             _print_plan(show.err() if request.as_json else show.out(), run, folder, resume=request.resume)
     try:
         result = trainer.run(resume=request.resume)
     except KeyboardInterrupt:
-        show.err().print(f"stopped; go on with: perceivers train --output {shlex.quote(str(folder))} --resume")
-        raise typer.Exit(130) from None
+        raise _stopped(folder) from None
     if is_main:
         _report(request, run, result, folder)
+
+
+def _begin(request: TrainRequest, recipe: Recipe, folder: Path) -> None:
+    if request.overwrite:
+        _remove_run(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECIPE_FILE).write_text(recipe_text(recipe), encoding="utf-8")
+
+
+def _stopped(folder: Path, *words: str) -> typer.Exit:
+    command = shlex.join(["perceivers", "train", "--output", str(folder), *words, "--resume"])
+    show.err().print(f"stopped; go on with: {command}", soft_wrap=True)
+    return typer.Exit(130)
+
+
+def _train_again_and_again(request: TrainRequest, recipe: Recipe, folder: Path) -> None:
+    """Train by seeds or by folds, and print what all runs came to."""
+    if request.seeds is not None and request.folds is not None:
+        raise ValueError("--seeds and --folds both say what differs between runs; give one of them")
+    task = TASKS[recipe.task]
+    splits = load_data(recipe.data, task.roles, optional_roles=task.optional_roles)
+    if request.seeds is not None:
+        parts, words = by_seeds(recipe, splits, request.seeds), ("--seeds", str(request.seeds))
+    else:
+        assert request.folds is not None
+        parts, words = by_folds(recipe, splits, request.folds), ("--folds", str(request.folds))
+    if is_main_process():
+        _begin(request, recipe, folder)
+    try:
+        summary = repeat(parts, folder, resume=request.resume, show_progress=not request.quiet)
+    except KeyboardInterrupt:
+        raise _stopped(folder, *words) from None
+    if not is_main_process():
+        return
+    if request.as_json:
+        show.json_line({"folder": str(folder), "task": task.name, **vars(summary)}, indent=2)
+        return
+    show.repeated_scores(summary.runs, summary.mean, summary.deviation, task.score)
+    show.out().print(f"folder  {folder}", markup=False)
 
 
 def make_recipe(request: TrainRequest) -> Recipe:
@@ -114,7 +157,7 @@ def check_folder(folder: Path, recipe: Recipe, *, resume: bool, overwrite: bool)
     """
     if resume and overwrite:
         raise ValueError("--resume goes on with a run and --overwrite replaces it; give one of them")
-    held = [name for name in (*_RUN_FILES, *_RUN_FOLDERS) if (folder / name).exists()]
+    held = [path.name for name in (*_RUN_FILES, *_RUN_FOLDERS) for path in folder.glob(name)]
     if not held or overwrite:
         return
     if not resume:
@@ -134,8 +177,8 @@ def _run_name(request: TrainRequest, recipe: Recipe) -> str:
 def _remove_run(folder: Path) -> None:
     for name in _RUN_FILES:
         (folder / name).unlink(missing_ok=True)
-    for name in _RUN_FOLDERS:
-        shutil.rmtree(folder / name, ignore_errors=True)
+    for path in [path for name in _RUN_FOLDERS for path in folder.glob(name)]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _num_parameters(run: Run) -> int:
@@ -144,7 +187,12 @@ def _num_parameters(run: Run) -> int:
 
 def _print_plan(console: Console, run: Run, folder: Path, *, resume: bool) -> None:
     console.print(f"data    {run.splits.description}", markup=False)
-    console.print(f"model   {_num_parameters(run):,} parameters")
+    moving = sum(parameter.numel() for parameter in run.model.parameters() if parameter.requires_grad)
+    part = "" if moving == _num_parameters(run) else f", {moving:,} of them trained ({run.config.trainable})"
+    console.print(f"model   {_num_parameters(run):,} parameters{part}")
+    if run.fresh:
+        parts = dict.fromkeys(name.partition(".")[0] for name in run.fresh)
+        console.print(f"start   trained weights; new are {', '.join(parts)}")
     console.print(f"folder  {folder}", markup=False)
     checkpoint = latest_checkpoint(folder / "checkpoints") if resume else None
     if checkpoint is not None:

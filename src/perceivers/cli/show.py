@@ -91,6 +91,16 @@ def score_table(metrics: Mapping[str, float], score: str) -> None:
     )
 
 
+def repeated_scores(
+    runs: Mapping[str, Mapping[str, float]], mean: Mapping[str, float], deviation: Mapping[str, float], score: str
+) -> None:
+    """Print the metrics of several runs on stdout, the one that decides first, and their mean and deviation."""
+    names = sorted(mean, key=lambda name: name != score)
+    rows = [[run, *(f"{metrics[name]:.4f}" for name in names)] for run, metrics in runs.items()]
+    total = ["mean ± deviation", *(f"{mean[name]:.4f} ± {deviation[name]:.4f}" for name in names)]
+    table(["run", *names], [*rows, total], right=names)
+
+
 def answer(name: str, lines: Sequence[str]) -> None:
     """Print lines on what was found for the input called `name` on stdout, at once, below its name: it may be long."""
     below = "\n".join(f"  {line}" for line in lines)

@@ -15,6 +15,7 @@ EXAMPLES = examples(
     "perceivers train text-classification --data reviews.csv --column text=review --column label=stars",
     "perceivers train --recipe digits",
     "perceivers train --recipe eurosat --data eurosat/ --set settings.augment.mixup=0.2",
+    "perceivers train text-classification --model deepmind/language-perceiver --data imdb --trainable lora",
     "perceivers train --output runs/digits --resume",
     "perceivers train my-task --plugin my_task.py --data my.csv",
 )
@@ -51,6 +52,16 @@ Schedule = Annotated[
     ),
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of weights, order and chance.", rich_help_panel=_TRAINING)]
+Seeds = Annotated[
+    int | None,
+    typer.Option(min=2, help="Train so many times, a seed each; mean and deviation.", rich_help_panel=_RUN),
+]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        min=2, help="Train so many times, each time another part held out of the training split.", rich_help_panel=_RUN
+    ),
+]
 Precision = Annotated[
     str | None, typer.Option(metavar="no|bf16|fp16", help="Number format.", rich_help_panel=_TRAINING)
 ]
@@ -62,6 +73,18 @@ Checkpointing = Annotated[
         rich_help_panel=_TRAINING,
         show_default=False,
     ),
+]
+TrainableOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="all|decoder|outputs|lora",
+        help="Which weights move: over a frozen encoder, or with matrices of low rank beside it.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+LayerDecay = Annotated[
+    float | None,
+    typer.Option(help="Each layer learns so many times as fast as the one above.", rich_help_panel=_TRAINING),
 ]
 Compile = Annotated[
     bool | None,
@@ -107,10 +130,14 @@ def train(
     learning_rate: LearningRate = None,
     optimizer: Optimizer = None,
     schedule: Schedule = None,
+    trainable: TrainableOption = None,
+    layer_decay: LayerDecay = None,
     seed: Seed = None,
     mixed_precision: Precision = None,
     activation_checkpointing: Checkpointing = None,
     compile_: Compile = None,
+    seeds: Seeds = None,
+    folds: Folds = None,
     output: Output = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -135,7 +162,9 @@ def train(
         "train.batch_size": batch_size,
         "train.optimizer.learning_rate": learning_rate,
         "train.optimizer.name": optimizer,
+        "train.optimizer.layer_decay": layer_decay,
         "train.schedule.name": schedule,
+        "train.trainable": trainable,
         "train.seed": seed,
         "train.mixed_precision": mixed_precision,
         "train.activation_checkpointing": activation_checkpointing,
@@ -150,6 +179,8 @@ def train(
             changes=_changes(options),
             sets=pairs(set_, "--set"),
             columns=pairs(column, "--column"),
+            seeds=seeds,
+            folds=folds,
             output=output,
             resume=resume,
             overwrite=overwrite,

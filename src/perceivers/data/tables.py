@@ -87,6 +87,21 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: the file is not UTF-8: {error}") from error
 
 
+def text_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a file without their ends, read one after the other.
+
+    Raises:
+        DataError: The file is not UTF-8.
+    """
+    # Only these ends: a JSON string may hold U+2028 and other line separators.
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
+        try:
+            for line in file:
+                yield line.rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: the file is not UTF-8: {error}") from error
+
+
 def _csv_rows(path: Path, delimiter: str) -> Iterator[dict[str, Any]]:
     read_text(path)
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -114,8 +129,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         DataError: The file is not UTF-8, or a line is no object.
     """
-    # Not splitlines: a JSON string may hold U+2028 and other line separators.
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in enumerate(text_lines(path), start=1):
         if not line.strip():
             continue
         try:

@@ -119,6 +119,9 @@ class Task(ABC, Generic[SettingsT]):
     def collate(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Put prepared rows into one batch."""
 
+    def study(self, rows: Rows) -> None:
+        """See the training split before training begins: what the loss depends on, and is not kept with the model."""
+
     def dataset(self, rows: Rows, *, training: bool) -> Dataset[dict[str, Any]]:
         """Return the prepared data set; tasks that cut rows into several examples override this."""
         return PreparedRows(self, rows)

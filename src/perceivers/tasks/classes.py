@@ -1,11 +1,13 @@
 """What all classification tasks share: fitting the head, loss, metrics, prediction, and the bar picture."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
+from datasets import Dataset
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
@@ -14,7 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from perceivers.adapters.label import LabelOutputConfig
 from perceivers.model import PerceiverConfig, PerceiverIO
-from perceivers.tasks.base import Result, Step, Task, to_device
+from perceivers.tasks.base import Result, Rows, Step, Task, to_device
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,10 +31,23 @@ class ClassificationSettings:
     Args:
         labels: Label names, in the order of the outputs.
         label_smoothing: Share of the target spread over all classes while training.
+        class_weights: What a mistake counts while training, for each class by its name (others count 1); "balanced"
+            counts each class as much as any other, however often it occurs.
     """
 
     labels: tuple[str, ...] = ()
     label_smoothing: float = 0.0
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.class_weights, dict):
+            return
+        unknown = [name for name in self.class_weights if name not in self.labels]
+        if unknown:
+            raise ValueError(f"class_weights name {unknown}, which are no labels; choices = {list(self.labels)}")
+        wrong = {name: weight for name, weight in self.class_weights.items() if not 0 <= weight < math.inf}
+        if wrong:
+            raise ValueError(f"class_weights {wrong} must be numbers of at least 0")
 
 
 ClassificationSettingsT = TypeVar("ClassificationSettingsT", bound=ClassificationSettings)
@@ -42,6 +57,8 @@ class Classification(Task[ClassificationSettingsT]):
     """One label an input. A subclass says how an input is prepared, batched and drawn."""
 
     score = "accuracy"
+    # What a mistake counts, by class; `None` counts all alike.
+    weights: Float[Tensor, "E"] | None = None
 
     @classmethod
     def fit(cls, config: PerceiverConfig, labels: Sequence[str] | None, settings: Mapping[str, Any]) -> "Self":
@@ -62,10 +79,18 @@ class Classification(Task[ClassificationSettingsT]):
         """Label names."""
         return self.settings.labels
 
+    def study(self, rows: Rows) -> None:
+        """Find the weights of the classes."""
+        wanted = self.settings.class_weights
+        if isinstance(wanted, dict):
+            self.weights = torch.tensor([float(wanted.get(name, 1.0)) for name in self.labels])
+        elif wanted == "balanced":
+            self.weights = balanced_weights([int(label) for label in column(rows, "label")], len(self.labels))
+
     def step(self, model: PerceiverIO, batch: Mapping[str, Tensor]) -> Step:
-        """Return the cross-entropy of a batch; smoothing counts while training only."""
-        smoothing = self.settings.label_smoothing if model.training else 0.0
-        return class_step(first_answers(model(batch)), batch["label"], smoothing)
+        """Return the cross-entropy of a batch; smoothing and weights of classes count while training only."""
+        smoothing, weights = (self.settings.label_smoothing, self.weights) if model.training else (0.0, None)
+        return class_step(first_answers(model(batch)), batch["label"], smoothing, weights)
 
     def metrics(self) -> MetricCollection:
         """Return accuracy over examples and F1 averaged over classes."""
@@ -92,9 +117,23 @@ class Classification(Task[ClassificationSettingsT]):
         return results
 
 
-def class_step(logits: Float[Tensor, "B E"], targets: Tensor, label_smoothing: float) -> Step:
+def column(rows: Rows, role: str) -> Sequence[Any]:
+    """Return what all rows have for a role, without reading anything else of a data set."""
+    return rows[role] if isinstance(rows, Dataset) else [row[role] for row in rows]
+
+
+def balanced_weights(labels: Sequence[int], num_classes: int) -> Float[Tensor, "E"]:
+    """Return weights by which each class that occurs counts as much as any other, and an example 1 on average."""
+    counts = torch.bincount(torch.tensor(labels), minlength=num_classes)
+    return len(labels) / (int((counts > 0).sum()) * counts.clamp(min=1))
+
+
+def class_step(
+    logits: Float[Tensor, "B E"], targets: Tensor, label_smoothing: float, weights: Float[Tensor, "E"] | None = None
+) -> Step:
     """Return the cross-entropy; `targets` are class ids (B,) or, after mixing, probabilities (B, E)."""
-    loss = functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+    weight = None if weights is None else weights.to(logits)
+    loss = functional.cross_entropy(logits, targets, weight=weight, label_smoothing=label_smoothing)
     return Step(loss, logits, targets.argmax(dim=-1) if targets.dim() == 2 else targets)
 
 

@@ -44,6 +44,7 @@ class ImageClassificationSettings(ClassificationSettings):
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.image_size is not None and min(self.image_size) < 1:
             raise ValueError(f"image_size {self.image_size} must be at least 1 x 1")
 

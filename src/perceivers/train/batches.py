@@ -42,6 +42,11 @@ class Order:
         """Return the order of all examples in one pass."""
         return np.random.default_rng([self.seed, number]).permutation(self.num_examples)
 
+    def batch(self, number: int) -> np.ndarray:
+        """Return the examples of a micro-batch, counted from the first pass on, of all processes."""
+        epoch, place = divmod(number, self.batches_per_epoch)
+        return self.epoch(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
+
 
 class EndlessBatches(Sampler[list[int]]):
     """Yields the indices of this process's micro-batches from `start` on, `count` of them.

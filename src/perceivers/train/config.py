@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+# Which weights a run moves.
+Trainable = Literal["all", "decoder", "outputs", "lora"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
@@ -14,6 +17,8 @@ class OptimizerConfig:
         weight_decay: Decay of weight matrices; norms, biases, positions, latents and queries are spared.
         betas: Decay of the two moment estimates.
         eps: Added to the denominator.
+        layer_decay: Each layer of the encoder learns so many times as fast as the one above it, and the input side
+            slowest of all; `None` for one rate. Fine-tuning then keeps what the lower layers know.
     """
 
     name: Literal["adamw", "lamb"] = "adamw"
@@ -21,6 +26,36 @@ class OptimizerConfig:
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    layer_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay ({self.layer_decay}) must lie above 0 and be at most 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """Matrices of low rank beside weights that stay as they are (arXiv:2106.09685).
+
+    Args:
+        rank: Their inner width.
+        alpha: What they give counts `alpha / rank` times.
+        dropout: Dropout on what goes into them.
+        layers: Which linear layers of the encoder have them, by their own names: `query`, `key`, `value` and `output`
+            of each attention, `widen` and `narrow` of each MLP.
+    """
+
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    layers: tuple[str, ...] = ("query", "value")
+
+    def __post_init__(self) -> None:
+        for name in ("rank", "alpha"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"lora.{name} ({getattr(self, name)}) must be at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"lora.dropout ({self.dropout}) must be at least 0 and below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +111,10 @@ class TrainConfig:
         num_workers: Processes that prepare data; 0 prepares in the main one.
         num_threads: CPU threads that compute; `None` leaves PyTorch's choice. Small models, and machines that
             have other work, are fastest with 1.
+        trainable: Which weights move: all; those that ask and answer (queries, decoder and outputs), over an encoder
+            that stays as it is; the outputs alone; or "lora", which is "decoder" with matrices of low rank beside
+            the encoder's weights, added to them in the model that is saved.
+        lora: These matrices.
         optimizer: The optimiser.
         schedule: The learning-rate schedule.
     """
@@ -98,6 +137,8 @@ class TrainConfig:
     tracker: str | None = "tensorboard"
     num_workers: int = 0
     num_threads: int | None = None
+    trainable: Trainable = "all"
+    lora: LoraConfig = field(default_factory=LoraConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 

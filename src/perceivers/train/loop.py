@@ -12,8 +12,7 @@ from typing import Any, cast
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.tracking import get_available_trackers
-from accelerate.utils import LoggerType, set_seed
+from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
@@ -21,15 +20,19 @@ from torch.utils.data import DataLoader
 from perceivers.config import to_json
 from perceivers.model import PerceiverIO
 from perceivers.pretrained.folder import WEIGHTS_FILE, load_weights, save_folder
+from perceivers.processing.files import write_whole
 from perceivers.tasks.base import Rows, Step, Task, to_device
 from perceivers.train.batches import EndlessBatches, Order
+from perceivers.train.card import About, Outcome, write_card
 from perceivers.train.checkpoint import latest_checkpoint, write_checkpoint
 from perceivers.train.compiling import check_compiler, compiled_layers, not_compiled
 from perceivers.train.config import TrainConfig
 from perceivers.train.evaluate import evaluate
+from perceivers.train.finetune import hold_still, merge_adapters, merged, restrict
 from perceivers.train.optim import make_optimizer, make_schedule
 from perceivers.train.progress import RunProgress
 from perceivers.train.threads import compute_threads
+from perceivers.train.trackers import check_tracker, flat
 
 HISTORY_FILE = "history.jsonl"
 METRICS_FILE = "metrics.json"
@@ -98,6 +101,7 @@ class Trainer:
         eval_rows: Evaluation split.
         config: How the run goes.
         folder: Where everything is written.
+        about: What the model's card says of the data and the start.
         show_progress: Draw the progress bar.
 
     Raises:
@@ -114,14 +118,16 @@ class Trainer:
         config: TrainConfig,
         folder: str | Path,
         *,
+        about: About | None = None,
         show_progress: bool = True,
     ) -> None:
         self.task = task
         self.config = config
         self.folder = Path(folder)
         self.eval_rows = eval_rows
+        self.about = about or About()
         self.show_progress = show_progress
-        _check_tracker(config.tracker)
+        check_tracker(config.tracker)
         # Accelerate keeps the precision of the first run for the whole process; each run here has its own.
         AcceleratorState._reset_state()
         self.accelerator = Accelerator(
@@ -132,6 +138,7 @@ class Trainer:
         )
         if config.compile:
             check_compiler(self.accelerator.device)
+        task.study(train_rows)
         self.dataset = task.dataset(train_rows, training=True)
         self.order = Order(
             num_examples=len(self.dataset),  # pyright: ignore[reportArgumentType]
@@ -144,6 +151,7 @@ class Trainer:
         self.num_steps = config.max_steps or max(math.ceil(config.epochs * steps_per_epoch), 1)
         self.eval_every = config.eval_every or steps_per_epoch
         self.checkpoint_every = config.checkpoint_every or self.eval_every
+        restrict(model, config.trainable, config.lora, config.seed)
         self.bare = model.to(self.accelerator.device)
         model.encoder.activation_checkpointing = config.activation_checkpointing
         optimizer = make_optimizer(model, config.optimizer)
@@ -213,10 +221,12 @@ class Trainer:
     def _train_on(self, batch: dict[str, Tensor]) -> float:
         """Take one micro-batch; the weights move when enough have been accumulated."""
         self.model.train()
+        hold_still(self.bare)
         batch = to_device(self.task.augment(batch, training=True), cast(PerceiverIO, self.model))
         with self.accelerator.accumulate(self.model):
             step: Step = self.task.step(cast(PerceiverIO, self.model), batch)
-            loss = float(step.loss.detach())
+            # Over all processes: each logs the same, and stops when any has to.
+            loss = float(cast(Tensor, self.accelerator.reduce(step.loss.detach(), "mean")))
             self._check_finite("loss", loss)
             self.accelerator.backward(step.loss)
             if self.accelerator.sync_gradients:
@@ -233,9 +243,11 @@ class Trainer:
 
     def _check_finite(self, name: str, value: float) -> None:
         if not math.isfinite(value):
+            first = self.progress.step * self.config.accumulation
+            examples = [int(i) for batch in range(self.config.accumulation) for i in self.order.batch(first + batch)]
             raise ValueError(
-                f"the {name} is {value} at step {self.progress.step + 1}; the newest checkpoint is from before. "
-                f"Try a lower learning rate, or mixed_precision 'no'"
+                f"the {name} is {value} at step {self.progress.step + 1}, on examples {examples} of the training "
+                f"split; the newest checkpoint is from before. Try a lower learning rate, or mixed_precision 'no'"
             )
 
     def _after_step(self, loss: float, bar: RunProgress) -> None:
@@ -261,7 +273,7 @@ class Trainer:
         if progress.best is None or sign * score > sign * progress.best:
             progress.best, progress.waited = score, 0
             if self.config.select == "best" and self.accelerator.is_main_process:
-                save_folder(self.averaged, self.best, self.task.to_json())
+                save_folder(merged(self.averaged), self.best, self.task.to_json())
         else:
             progress.waited += 1
 
@@ -285,6 +297,7 @@ class Trainer:
         # Takes Accelerate's autocast off the model, in place.
         self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         model = self.averaged
+        merge_adapters(model)
         if self.config.select == "best":
             self.accelerator.wait_for_everyone()
             load_weights(model, self.best / WEIGHTS_FILE)
@@ -295,9 +308,18 @@ class Trainer:
             history = "".join(json.dumps(entry) + "\n" for entry in progress.history)
             (self.folder / HISTORY_FILE).write_text(history, encoding="utf-8")
             document = {**scores, "steps": progress.step, "seconds": round(progress.seconds, 1)}
-            (self.folder / METRICS_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+            outcome = Outcome(
+                scores=scores,
+                steps=progress.step,
+                seconds=progress.seconds,
+                num_processes=self.accelerator.num_processes,
+            )
+            write_card(self.folder, self.task, model, self.config, self.about, outcome)
+            # Last: a run with scores is finished.
+            write_whole(self.folder / METRICS_FILE, json.dumps(document, indent=2) + "\n")
         self.accelerator.end_training()
         if model is not self.bare:
+            merge_adapters(self.bare)
             self.bare.load_state_dict(model.state_dict())
         return RunResult(scores, progress.history, progress.step, progress.seconds, stopped)
 
@@ -335,7 +357,7 @@ class Trainer:
 
     def _start_trackers(self) -> None:
         if self.config.tracker is not None:
-            self.accelerator.init_trackers("curves", config=_flat(to_json(self.config)))
+            self.accelerator.init_trackers("curves", config=flat(to_json(self.config)))
 
     def _log(self, entry: Entry) -> None:
         self.progress.history.append(entry)
@@ -357,23 +379,3 @@ def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
                 average.copy_(value)  # A count of steps has no average.
 
     return AveragedModel(model, multi_avg_fn=blend, use_buffers=True)
-
-
-def _check_tracker(name: str | None) -> None:
-    known = [tracker for tracker in LoggerType.list() if tracker != LoggerType.ALL.value]
-    if name is not None and name not in known:
-        raise ValueError(f"tracker '{name}' not found; choices = {known}")
-    # Accelerate itself would leave it out without a word.
-    if name is not None and LoggerType(name) not in get_available_trackers():
-        raise ValueError(f"tracker '{name}' is not installed; install it, or set tracker to null")
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, int | float | str | bool]:
-    """Return nested settings as one level of plain values, as trackers want them."""
-    flat: dict[str, int | float | str | bool] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{name}."))
-        elif value is not None:
-            flat[f"{prefix}{name}"] = value if isinstance(value, int | float | bool) else str(value)
-    return flat

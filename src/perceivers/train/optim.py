@@ -1,6 +1,7 @@
 """Optimisers, parameter groups and learning-rate schedules."""
 
 import math
+from collections.abc import Mapping
 
 from torch import nn
 from torch.optim import AdamW, Optimizer
@@ -16,24 +17,61 @@ _SPARED = ("bias", "table", "latents")
 _FUSED = frozenset({"cpu", "cuda", "mps", "xpu"})
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Return two groups: weights that decay, and norms, biases, positions, latents and queries, which do not."""
-    decayed: list[nn.Parameter] = []
-    spared: list[nn.Parameter] = []
+def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, object]]:
+    """Return the weights that are trained in two groups, those that decay and those that do not.
+
+    Norms, biases, positions, latents and queries do not. With `layer_decay` each height above the input side has two
+    such groups with a rate of its own, the highest first.
+
+    Args:
+        model: The model.
+        config: Rate and decays.
+    """
+    heights = _heights(model) if config.layer_decay is not None else {}
+    top = max(heights.values(), default=0)
+    members: dict[tuple[int, bool], list[nn.Parameter]] = {
+        (height, spare): [] for height in range(top, -1, -1) for spare in (False, True)
+    }
     seen: set[int] = set()
-    for module in model.modules():
+    for prefix, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             if id(parameter) in seen or not parameter.requires_grad:
                 continue
             seen.add(id(parameter))
             spare = isinstance(module, _NORMS) or name in _SPARED or parameter.dim() < 2
-            (spared if spare else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
+            members[_height(prefix, heights, top), spare].append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": 0.0 if spare else config.weight_decay,
+            "lr": config.learning_rate * (config.layer_decay or 1.0) ** (top - height),
+        }
+        for (height, spare), parameters in members.items()
+    ]
+
+
+def _heights(model: nn.Module) -> dict[str, int]:
+    """Return how high above the input side the encoder's layers lie, by their names; what asks lies above them all."""
+    blocks = model.get_submodule("encoder.blocks")
+    layers = [
+        f"encoder.blocks.{i}.{j}" for i, block in enumerate(blocks.children()) for j, _ in enumerate(block.children())
+    ]
+    heights = {name: i + 1 for i, name in enumerate(layers)}
+    return {**heights, "inputs": 0, "encoder": 0, **dict.fromkeys(("queries", "decoder", "outputs"), len(layers) + 1)}
+
+
+def _height(name: str, heights: Mapping[str, int], top: int) -> int:
+    """Return the height of the innermost part that holds the module called `name`."""
+    while name:
+        if name in heights:
+            return heights[name]
+        name = name.rpartition(".")[0]
+    return top
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
     """Return the optimiser over the model's trainable parameters."""
-    groups = parameter_groups(model, config.weight_decay)
+    groups = parameter_groups(model, config)
     if config.name == "lamb":
         from pytorch_optimizer import Lamb
 

@@ -1,26 +1,28 @@
 """Recipes: a whole run as data. The files under `recipes/` are read from here."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from perceivers.config import from_json, override, to_json
 from perceivers.data import DataConfig, Splits, load_data
 from perceivers.model import PerceiverConfig, PerceiverIO
-from perceivers.pretrained.folder import own_tensors
 from perceivers.pretrained.load import seeded_model
 from perceivers.pretrained.source import open_source
 from perceivers.tasks.base import TASKS, Task
+from perceivers.train.card import About
 from perceivers.train.config import TrainConfig
 from perceivers.train.loop import Trainer
+from perceivers.train.transfer import transfer, with_head
 from perceivers.zoo import ZOO
+
+RECIPE_FILE = "recipe.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +31,8 @@ class Recipe:
 
     Args:
         task: Name of the task.
-        model: Name in the zoo for fresh weights, or the folder of a saved model to go on from;
-            `None` takes the task's default.
+        model: Name in the zoo for fresh weights, or a trained model to go on from (anything that `load` takes), which
+            gets a new head where it was trained for another task; `None` takes the task's default.
         overrides: Fields of the model's config to change, by dotted path.
         data: The data.
         settings: Fields of the task's settings.
@@ -54,12 +56,16 @@ class Run:
         model: The model.
         splits: The data.
         config: How the run goes.
+        about: What the model's card says of the data and the start.
+        fresh: The weights of a trained model's successor that start anew.
     """
 
     task: Task[Any]
     model: PerceiverIO
     splits: Splits
     config: TrainConfig
+    about: About
+    fresh: tuple[str, ...] = ()
 
     def trainer(self, folder: str | Path, *, show_progress: bool = True) -> Trainer:
         """Return the trainer that writes to `folder`."""
@@ -70,6 +76,7 @@ class Run:
             self.splits.eval,
             self.config,
             folder,
+            about=self.about,
             show_progress=show_progress,
         )
 
@@ -155,34 +162,27 @@ def prepare_run(recipe: Recipe, splits: Splits | None = None) -> Run:
     task_class = TASKS[recipe.task]
     source = recipe.model or task_class.default_model
     base, trained, settings = _base(source, task_class.name)
-    config = override(base, recipe.overrides)
+    start = with_head(base, ZOO[task_class.default_model].config)
+    config = override(start.config, recipe.overrides)
     splits = splits or load_data(recipe.data, task_class.roles, optional_roles=task_class.optional_roles)
     task = task_class.fit(config, splits.labels, _merged(settings, _nested(recipe.settings)))
     model = seeded_model(task.config, recipe.train.seed)
-    if trained is not None:
-        transfer(trained, model)
-    return Run(task, model, splits, recipe.train)
+    fresh = () if trained is None else transfer(trained, model, start.anew)
+    about = About(
+        data=Path(recipe.data.source).name if Path(recipe.data.source).exists() else recipe.data.source,
+        sizes=splits.description.removeprefix(f"{recipe.data.source}: "),
+        held_out=splits.held_out,
+        start=_start_in_words(source, fresh),
+    )
+    return Run(task, model, splits, recipe.train, about, tuple(fresh))
 
 
-def transfer(trained: PerceiverIO, model: PerceiverIO) -> list[str]:
-    """Copy trained weights into `model`; only the output side may differ, and then starts anew.
-
-    Returns:
-        The names that started anew.
-
-    Raises:
-        ValueError: Weights outside the output side do not fit; all are listed.
-    """
-    source, target = own_tensors(trained), own_tensors(model)
-    anew = [name for name, tensor in target.items() if name not in source or source[name].shape != tensor.shape]
-    wrong = [name for name in anew if not name.startswith("outputs.")]
-    if wrong:
-        raise ValueError(f"the trained model does not fit the new one at {wrong}; only outputs may differ")
-    with torch.no_grad():
-        for name, tensor in target.items():
-            if name not in anew:
-                tensor.copy_(source[name])
-    return anew
+def _start_in_words(source: str, fresh: Sequence[str]) -> str:
+    if source in ZOO:
+        return f"random weights of the form '{source}'"
+    name = Path(source).name if Path(source).exists() else source
+    parts = ", ".join(dict.fromkeys(weight.partition(".")[0] for weight in fresh))
+    return f"the weights of '{name}'" + (f", with new {parts}" if parts else "")
 
 
 def _base(source: str, task: str) -> tuple[PerceiverConfig, PerceiverIO | None, Mapping[str, Any]]:

@@ -1,0 +1,43 @@
+"""A tiny run for `torchrun`: python -m torch.distributed.run ... distributed_run.py FOLDER STEPS [DIES_AT].
+
+With DIES_AT the last process kills itself at that step, the first time that it comes there.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from perceivers.model import PerceiverIO
+from perceivers.tasks import Step
+from perceivers.train import TrainConfig
+from train_examples import image_task, tiny_trainer
+
+CONFIG = TrainConfig(batch_size=8, tracker=None, eval_every=4, checkpoint_every=2, num_threads=1, ema_decay=0.9)
+
+
+def main(folder: Path, steps: int, dies_at: int | None = None) -> None:
+    """Train, or go on."""
+    task = image_task()
+    died = folder.parent / "died"
+    if dies_at is not None and int(os.environ["RANK"]) == 1 and not died.exists():
+        step, count = task.step, 0
+
+        def fatal(model: PerceiverIO, batch: Mapping[str, Tensor]) -> Step:
+            nonlocal count
+            count += model.training
+            if count == dies_at:
+                died.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return step(model, batch)
+
+        task.step = fatal
+    tiny_trainer(folder, replace(CONFIG, max_steps=steps), task).run(resume=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), *map(int, sys.argv[3:]))

@@ -12,7 +12,7 @@ from perceivers.zoo import ZOO
 
 def test_the_shipped_recipes() -> None:
     assert recipe_names() == [
-        *("banking77", "books", "digits", "eurosat", "fsdd", "shapes", "sms-spam", "squad", "wnut17"),
+        *("banking77", "bccd", "books", "digits", "eurosat", "fsdd", "shapes", "sms-spam", "squad", "wnut17"),
     ]
 
 
@@ -23,7 +23,7 @@ def test_a_shipped_recipe_fits_together_and_says_how_to_run_it(name: str) -> Non
     spec = ZOO[recipe.model]
     assert spec.task == recipe.task
     config = override(spec.config, recipe.overrides)
-    labels = ("O", "B-a") if {"label", "tags"} & set(TASKS[recipe.task].roles) else None
+    labels = ("O", "B-a") if {"label", "tags", "objects"} & set(TASKS[recipe.task].roles) else None
     TASKS[recipe.task].fit(config, labels, recipe.settings)
     text = (resources.files("perceivers") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
     comment = [line for line in text.splitlines() if line.startswith("#")]

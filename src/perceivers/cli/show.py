@@ -123,7 +123,7 @@ def result_lines(result: Sequence[Any]) -> str:
             score = entry["score"]
             # What a percentage would round to nothing still has an order.
             number = f"{score:7.2%}" if score >= 5e-5 else f"{100 * score:6.0e}%"
-            lines.append(f"{number}  {_shown(_first_text(entry))}")
+            lines.append("  ".join([number, _shown(_first_text(entry)), *_places(entry)]))
         elif any(isinstance(value, str) for value in entry.values()):
             lines.append(_shown(_first_text(entry)))
         else:
@@ -135,6 +135,15 @@ def _first_text(entry: Mapping[str, Any]) -> str:
     if "entity_group" in entry:
         return f"{entry['entity_group']}  {entry['word']}"
     return next((value for value in entry.values() if isinstance(value, str)), "")
+
+
+def _places(entry: Mapping[str, Any]) -> list[str]:
+    """Return where an answer lies, such as the sides of a box by name."""
+    return [
+        " ".join(f"{name} {number}" for name, number in value.items())
+        for value in entry.values()
+        if isinstance(value, Mapping)
+    ]
 
 
 def _shown(text: str) -> str:

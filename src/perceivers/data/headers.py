@@ -15,8 +15,8 @@ FLOW_SUFFIXES = (".flo", ".npz", ".npy", ".png")
 Size = tuple[int, int]
 
 
-def frame_size(path: str | Path) -> Size:
-    """Return height and width of an image file, as it is seen: turned if its EXIF says so.
+def frame_size(path: str | Path | io.BytesIO) -> Size:
+    """Return height and width of an image file or of its bytes, as it is seen: turned if its EXIF says so.
 
     Raises:
         ValueError: The file is absent or no image.

@@ -26,6 +26,7 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from perceivers.data.class_folders import FILE_KINDS, read_class_folders
 from perceivers.data.clips import read_video_folders
+from perceivers.data.coco import coco_files
 from perceivers.data.flow_pairs import read_flow_folder
 from perceivers.data.labels import LABELLINGS
 from perceivers.data.questions import one_row_a_question
@@ -132,10 +133,12 @@ def _load(
         _check(part, roles, f"{config.source} [{name}]")
     names: tuple[str, ...] | None = None
     for role in (role for role in roles if role in LABELLINGS):
-        names = tuple(labels) if labels is not None else LABELLINGS[role].names(parts["train"])
-        if len(names) < 2 and role in required:
-            raise DataError(f"{config.source}: classification needs at least 2 labels, found {list(names)}")
-        parts = {name: LABELLINGS[role].encode(part, names) for name, part in parts.items()}
+        labelling = LABELLINGS[role]
+        names = tuple(labels) if labels is not None else labelling.names(parts["train"])
+        if len(names) < labelling.fewest and role in required:
+            least = f"at least {labelling.fewest} labels"
+            raise DataError(f"{config.source}: {labelling.use} needs {least}, found {list(names)}")
+        parts = {name: labelling.encode(part, names) for name, part in parts.items()}
     held_out = "eval" not in parts or Path(config.source).is_file()
     if "eval" not in parts:
         parts = _hold_out(parts["train"], config)
@@ -202,6 +205,8 @@ def _open_folder(folder: Path, config: DataConfig, roles: Sequence[str]) -> Data
     for kind in kinds:
         if parts := read_class_folders(folder, kind, known):
             return parts
+    if "objects" in roles and (files := coco_files(folder, known)):
+        return DatasetDict({name: read_table(path, config.text_characters) for name, path in files.items()})
     split_folders = {path.name: path for path in folder.iterdir() if path.is_dir() and path.name in known}
     if split_folders and any(has_image_classes(path) for path in split_folders.values()):
         return DatasetDict({name: read_image_folder(path) for name, path in split_folders.items()})
@@ -361,8 +366,8 @@ def _column_of(part: Dataset, role: str, config: DataConfig) -> str | None:
 def _check(part: Dataset, roles: Sequence[str], where: str) -> None:
     if not len(part):
         raise DataError(f"{where} has no examples")
+    raw = part.cast_column("image", ImageFeature(decode=False)) if "image" in roles else part
     for role in roles:
-        raw = part.cast_column(role, ImageFeature(decode=False)) if role == "image" else part
         for value, origin in zip(raw[role], raw[ORIGIN], strict=True):
             problem = ROLES[role].check(value)
             if problem:
@@ -370,7 +375,7 @@ def _check(part: Dataset, roles: Sequence[str], where: str) -> None:
     for pair, check in ROW_CHECKS:
         if not set(pair) <= set(roles):
             continue
-        for first, second, origin in zip(part[pair[0]], part[pair[1]], part[ORIGIN], strict=True):
+        for first, second, origin in zip(raw[pair[0]], raw[pair[1]], raw[ORIGIN], strict=True):
             problem = check(first, second)
             if problem:
                 raise DataError(f"{origin}: {problem}")

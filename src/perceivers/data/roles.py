@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from perceivers.data.answers import check_answers, compare_answers
 from perceivers.data.headers import Size, flow_size, frame_size
+from perceivers.data.objects import outside, parse_objects
 from perceivers.data.tags import check_tag
 from perceivers.registry import Registry
 
@@ -140,6 +141,21 @@ def _check_points(value: Any) -> str | None:
     return points_problem(value)
 
 
+def _check_objects(value: Any) -> str | None:
+    try:
+        parse_objects(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _compare_objects(image: Any, objects: Any) -> str | None:
+    if isinstance(image, Image.Image):
+        return outside(parse_objects(objects), (image.height, image.width))
+    source = image["path"] if image.get("bytes") is None else BytesIO(image["bytes"])
+    return outside(parse_objects(objects), frame_size(source))
+
+
 def _compare_frames(frame1: str, frame2: str) -> str | None:
     return _compare(f"the second frame {frame2}", frame_size(frame2), frame1)
 
@@ -170,6 +186,7 @@ ROLES.add("flow", Role(names=("flow", "optical_flow", "ground_truth"), check=_ch
 ROLES.add("audio", Role(names=("audio", "sound", "wave", "file", "path"), check=_check_audio, files=True))
 ROLES.add("points", Role(names=("points", "point_cloud", "cloud", "file", "path"), check=_check_points, files=True))
 ROLES.add("video", Role(names=("video", "clip", "file", "path"), check=_check_video, files=True))
+ROLES.add("objects", Role(names=("objects", "annotations", "boxes"), check=_check_objects))
 
 # Values of one row that must fit each other: the roles, and what returns how they do not.
 ROW_CHECKS: tuple[tuple[tuple[str, str], Callable[[Any, Any], str | None]], ...] = (
@@ -177,4 +194,5 @@ ROW_CHECKS: tuple[tuple[tuple[str, str], Callable[[Any, Any], str | None]], ...]
     (("frame1", "flow"), _compare_flow),
     (("tokens", "tags"), _compare_tags),
     (("context", "answers"), compare_answers),
+    (("image", "objects"), _compare_objects),
 )

@@ -14,6 +14,7 @@ import pyarrow.parquet
 from datasets import Dataset, Features, Value
 from datasets import Image as ImageFeature
 
+from perceivers.data.coco import coco_rows, is_coco
 from perceivers.data.roles import DataError
 from perceivers.data.tags import CONLL_SUFFIXES, read_sentences
 
@@ -146,6 +147,9 @@ def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
         document = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: no JSON: {error}") from error
+    if is_coco(document):
+        yield from ({**row, ORIGIN: origin} for origin, row in coco_rows(document, path))
+        return
     if isinstance(document, dict) and isinstance(document.get("data"), list):
         document = document["data"]
     if not isinstance(document, list):

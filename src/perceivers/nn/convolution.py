@@ -74,9 +74,13 @@ class BatchNorm(nn.Module):
         """Normalise by the batch while training, by the moving averages otherwise."""
         if not self.training:
             return functional.batch_norm(x, self.mean, self.var, self.weight, self.bias, eps=self.eps)
+        # At momentum 1 the statistics come out as the layer finds them: many times faster than asking for them apart.
+        mean, var = torch.zeros_like(self.mean), torch.zeros_like(self.var)
+        normed = functional.batch_norm(x, mean, var, self.weight, self.bias, training=True, momentum=1.0, eps=self.eps)
+        count = x.numel() // x.shape[1]
         with torch.no_grad():
-            self._remember(x.mean(dim=(0, 2, 3)), x.var(dim=(0, 2, 3), unbiased=False))
-        return functional.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+            self._remember(mean, var * ((count - 1) / count))
+        return normed
 
     def _remember(self, mean: Tensor, var: Tensor) -> None:
         self.count += 1

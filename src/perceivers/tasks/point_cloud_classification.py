@@ -41,6 +41,7 @@ class PointCloudClassificationSettings(ClassificationSettings):
     augment: PointAugmentConfig = field(default_factory=PointAugmentConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.num_points < 1:
             raise ValueError(f"num_points ({self.num_points}) must be at least 1")
 

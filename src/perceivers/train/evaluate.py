@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Subset
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, MetricCollection
 
 from perceivers.model import PerceiverIO
 from perceivers.tasks.base import Rows, Task, to_device
@@ -52,8 +52,12 @@ def evaluate(
         task.update(metrics, task.step(model, batch))
     model.train(training)
     values = metrics.compute()
-    return {name: float(value) for name, value in values.items() if not _counted_nothing(metrics[name])}
+    return {name: float(value) for name, value in values.items() if not _counted_nothing(metrics, name)}
 
 
-def _counted_nothing(metric: Any) -> bool:
+def _counted_nothing(metrics: MetricCollection, name: str) -> bool:
+    # A metric of several scores names them itself, and leaves out what it did not count.
+    if name not in metrics:
+        return False
+    metric = metrics[name]
     return isinstance(metric, MeanMetric) and not bool(metric.weight)

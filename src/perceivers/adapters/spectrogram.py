@@ -141,7 +141,7 @@ class SpectrogramInput(InputAdapter):
         window, bank = self._tables_for(audio)
         around = config.window_samples - config.hop_samples
         padded = functional.pad(audio, (around // 2, around - around // 2))
-        # Half precision has no Fourier transform on most devices; the meta device, where costs are counted, no autocast.
+        # Half precision has no Fourier transform on most devices; where costs are counted there is no autocast.
         with nullcontext() if audio.is_meta else torch.autocast(audio.device.type, enabled=False):
             spectrum = torch.stft(
                 padded,

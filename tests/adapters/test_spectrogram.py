@@ -90,6 +90,12 @@ def test_narrow_bands_are_never_empty() -> None:
     assert (bank.max(dim=0).values > 0).all()
 
 
+def test_without_values_there_is_still_a_shape() -> None:
+    """What a model costs is counted on the meta device."""
+    module = CONFIG.build().to("meta")
+    assert module({"audio": torch.zeros(2, 1600, device="meta")}).values.shape == (2, 20, module.num_channels)
+
+
 def test_tables_stay_out_of_checkpoints() -> None:
     module = CONFIG.build()
     with torch.inference_mode():

@@ -51,7 +51,7 @@ def report_entities(name: str, found: Sentences, true: Sentences, seconds: float
 
 
 def entity_baselines(source: str) -> None:
-    """The usual tag of each word, and logistic regression on words, letters and neighbours; chosen on dev."""
+    """The usual tag of each word, and logistic regression on words, letters and neighbours."""
     words, tags = read_tagged(source, "train")
     for split in ("dev", "test"):
         unseen, true = read_tagged(source, split)
@@ -59,7 +59,6 @@ def entity_baselines(source: str) -> None:
         report_entities(
             f"usual tag of a word, {split}", usual_tags(words, tags, unseen), true, time.perf_counter() - began
         )
-    # Of 1, 3, 10, 30 and 100, the best on dev.
     began = time.perf_counter()
     model = make_pipeline(DictVectorizer(), LogisticRegression(C=10, max_iter=1000))
     model.fit(

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -247,7 +248,7 @@ def test_which_weights_are_saved(
 def test_trackers_that_cannot_be_had_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"tracker 'paper' not found; choices = .*'tensorboard'"):
         tiny_trainer(tmp_path, changed(tracker="paper"))
-    monkeypatch.setattr("perceivers.train.loop.get_available_trackers", list)
+    monkeypatch.setattr("perceivers.train.trackers.get_available_trackers", list)
     with pytest.raises(ValueError, match="tracker 'tensorboard' is not installed"):
         tiny_trainer(tmp_path, changed(tracker="tensorboard"))
 
@@ -269,7 +270,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(trainer.task, "step", spoilt)
     before = weights(trainer.bare)
-    with pytest.raises(ValueError, match=rf"the .*{broken} is nan at step 6; .*lower learning rate"):
+    # The third batch of the second pass: each pass over 24 examples has three batches of eight.
+    examples = trainer.order.epoch(1)[16:24].tolist()
+    message = rf"the .*{broken} is nan at step 6, on examples {re.escape(str(examples))} of the training split; .*lower"
+    with pytest.raises(ValueError, match=message):
         trainer.run()
     assert all(tensor.isfinite().all() for tensor in own_tensors(trainer.bare).values())
     assert not torch.equal(trainer.bare.encoder.latents, before["encoder.latents"])

@@ -10,6 +10,7 @@ so instead when it is one of `BACKENDS`.
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
@@ -103,7 +104,8 @@ class Linear(nn.Linear):
             return
         packed = nn.Parameter(pack_weight(weight.detach().to(dtype)), requires_grad=False)
         if dtype == weight.dtype:
-            weight.data = weight.data.new_empty(0)
+            with _mode_of(weight):
+                weight.data = weight.data.new_empty(0)
         # Not as a parameter of the module: only its packed form is one now.
         object.__setattr__(self, "_aside", weight)
         self.weight = packed
@@ -114,8 +116,7 @@ class Linear(nn.Linear):
             weight = self._aside
             object.__setattr__(self, "_aside", None)
             if weight.numel() == 0:
-                # As the parameter was made: one that is filled in inference mode could not be trained.
-                with torch.inference_mode(weight.is_inference()), torch.no_grad():
+                with _mode_of(weight), torch.no_grad():
                     weight.data = self.weight.to_dense()
             self.weight = weight
 
@@ -177,6 +178,11 @@ def pack_linears(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, Linear):
             module.pack()
+
+
+def _mode_of(parameter: nn.Parameter) -> AbstractContextManager[Any]:
+    """Return the mode in which a parameter was made: one that is filled in inference mode could not be trained."""
+    return torch.inference_mode(parameter.is_inference())
 
 
 def is_free(layer: nn.Module) -> bool:

@@ -180,7 +180,7 @@ def pack_linears(model: nn.Module) -> None:
             module.pack()
 
 
-def _mode_of(parameter: nn.Parameter) -> AbstractContextManager[Any]:
+def _mode_of(parameter: Tensor) -> AbstractContextManager[Any]:
     """Return the mode in which a parameter was made: one that is filled in inference mode could not be trained."""
     return torch.inference_mode(parameter.is_inference())
 

@@ -111,6 +111,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the result only.", rich_help_panel=_RUN)]
 
 
+# Longer than other functions: Typer makes an option of each parameter.
 def train(
     task: TaskName = None,
     recipe: RecipeName = None,

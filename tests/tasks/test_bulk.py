@@ -88,6 +88,12 @@ def test_inputs_that_cannot_be_read_are_written_with_the_reason(pipe: Pipeline, 
     assert "empty" in rows[1]["error"]
 
 
+def test_line_separators_inside_of_a_text_end_no_row(pipe: Pipeline, tmp_path: Path) -> None:
+    inputs = [("one\u2028two\x85three", "hello"), ("next", "bye")]
+    (part,) = answer_parts(pipe, inputs, tmp_path, PLAN)
+    assert [row["input"] for row in read_part(part.path)] == [name for name, _ in inputs]
+
+
 def test_another_job_is_refused(pipe: Pipeline, tmp_path: Path) -> None:
     list(answer_parts(pipe, INPUTS, tmp_path, PLAN))
     other = BulkPlan(source="rows", model="tiny", rows_per_part=5, top_k=1)

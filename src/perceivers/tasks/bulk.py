@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pyarrow
 import pyarrow.parquet
 
+from perceivers.data.tables import json_lines
 from perceivers.processing.files import whole_file, write_whole
 from perceivers.tasks.pipeline import Pipeline
 
@@ -118,7 +119,7 @@ def read_part(path: str | Path) -> list[dict[str, Any]]:
     """Return the rows of one file, their results as they were before they were written."""
     path = Path(path)
     if path.suffix == ".jsonl":
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [row for _, row in json_lines(path)]
     rows = pyarrow.parquet.read_table(path).to_pylist()
     return [{**row, "result": None if row["result"] is None else json.loads(row["result"])} for row in rows]
 

@@ -1,26 +1,35 @@
-"""A tiny run for `torchrun`: python -m torch.distributed.run ... distributed_run.py FOLDER STEPS [DIES_AT].
+"""A tiny run for `torchrun`: python -m torch.distributed.run ... distributed_run.py FOLDER CHANGES [DIES_AT].
 
-With DIES_AT the last process kills itself at that step, the first time that it comes there.
+CHANGES are fields of the config as JSON. With DIES_AT the last process kills itself at that step, the first time that
+it comes there.
 """
 
+import json
 import os
 import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from perceivers.model import PerceiverIO
 from perceivers.tasks import Step
-from perceivers.train import TrainConfig
+from perceivers.train import OptimizerConfig, TrainConfig
 from train_examples import image_task, tiny_trainer
 
 CONFIG = TrainConfig(batch_size=8, tracker=None, eval_every=4, checkpoint_every=2, num_threads=1, ema_decay=0.9)
 
 
-def main(folder: Path, steps: int, dies_at: int | None = None) -> None:
+def changed(changes: Mapping[str, Any]) -> TrainConfig:
+    """Return the config with changed fields; `optimizer` is the name of one."""
+    named = {"optimizer": OptimizerConfig(name=changes["optimizer"])} if "optimizer" in changes else {}
+    return replace(CONFIG, **{**changes, **named})
+
+
+def main(folder: Path, changes: Mapping[str, Any], dies_at: int | None = None) -> None:
     """Train, or go on."""
     task = image_task()
     died = folder.parent / "died"
@@ -36,8 +45,8 @@ def main(folder: Path, steps: int, dies_at: int | None = None) -> None:
             return step(model, batch)
 
         task.step = fatal
-    tiny_trainer(folder, replace(CONFIG, max_steps=steps), task).run(resume=True)
+    tiny_trainer(folder, changed(changes), task).run(resume=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), *map(int, sys.argv[3:]))
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]), *map(int, sys.argv[3:]))

@@ -95,6 +95,15 @@ Compile = Annotated[
         show_default=False,
     ),
 ]
+Fsdp = Annotated[
+    bool | None,
+    typer.Option(
+        "--fsdp/--no-fsdp",
+        help="Share weights and the optimiser's state out among processes (FSDP2).",
+        rich_help_panel=_TRAINING,
+        show_default=False,
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="CPU threads; 1 is fastest for small models and on busy machines.", rich_help_panel=_RUN),
@@ -137,6 +146,7 @@ def train(
     mixed_precision: Precision = None,
     activation_checkpointing: Checkpointing = None,
     compile_: Compile = None,
+    fsdp: Fsdp = None,
     seeds: Seeds = None,
     folds: Folds = None,
     output: Output = None,
@@ -170,6 +180,7 @@ def train(
         "train.mixed_precision": mixed_precision,
         "train.activation_checkpointing": activation_checkpointing,
         "train.compile": compile_,
+        "train.fsdp": fsdp,
         "train.tracker": tracker,
         "train.num_threads": threads,
     }

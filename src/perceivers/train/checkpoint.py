@@ -11,11 +11,15 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from perceivers.pretrained.folder import flush
+from perceivers.train.sharding import Shards
 
+_SHARDS = "shards"
 _NAME = re.compile(r"step-(\d{8})")
 
 
-def write_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int) -> Path:
+def write_checkpoint(
+    accelerator: Accelerator, folder: Path, step: int, keep: int, shards: Shards | None = None
+) -> Path:
     """Write model, optimiser, schedule, random states and progress, then drop all but the newest `keep`.
 
     Args:
@@ -23,6 +27,7 @@ def write_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: in
         folder: The folder of checkpoints.
         step: Optimiser steps taken.
         keep: How many checkpoints to keep.
+        shards: What the processes share out, of which each writes its own part.
     """
     final = folder / f"step-{step:08d}"
     partial = folder / f".{final.name}.partial"
@@ -32,6 +37,8 @@ def write_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: in
     accelerator.wait_for_everyone()
     with _unconcerned():
         accelerator.save_state(str(partial))
+    if shards is not None:
+        shards.save(partial / _SHARDS)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         for path in [*partial.rglob("*"), partial]:
@@ -46,6 +53,20 @@ def write_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: in
             shutil.rmtree(leftover)
     accelerator.wait_for_everyone()
     return final
+
+
+def load_checkpoint(accelerator: Accelerator, checkpoint: Path, shards: Shards | None = None) -> None:
+    """Take over what `write_checkpoint` wrote.
+
+    Raises:
+        ValueError: Weights were shared out there and are not now, or the other way round.
+    """
+    if (checkpoint / _SHARDS).is_dir() != (shards is not None):
+        was, now = ("with", "without") if shards is None else ("without", "with")
+        raise ValueError(f"{checkpoint} was made {was} train.fsdp; this run is {now} it")
+    accelerator.load_state(str(checkpoint))
+    if shards is not None:
+        shards.load(checkpoint / _SHARDS)
 
 
 @contextmanager

@@ -95,6 +95,7 @@ class TrainConfig:
         activation_checkpointing: Keep only what goes into the encoder's layers and compute the rest again in the
             backward pass: a fraction of the memory for about a third more time, and the same gradients. PyTorch's
             name; `transformers` calls it gradient checkpointing.
+        fsdp: Share weights, gradients and the optimiser's state out among the processes (PyTorch's FSDP2).
         compile: Compile the latents' layers with `torch.compile` before the first step. Evaluation stays as it is, so
             that scores are those of the saved model when it is served.
         max_grad_norm: Gradients are clipped to this norm; `None` leaves them.
@@ -126,6 +127,7 @@ class TrainConfig:
     seed: int = 0
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     activation_checkpointing: bool = False
+    fsdp: bool = False
     compile: bool = False
     max_grad_norm: float | None = 1.0
     ema_decay: float | None = None

@@ -4,8 +4,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,8 +12,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch import Tensor
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from perceivers.config import to_json
@@ -22,71 +21,23 @@ from perceivers.model import PerceiverIO
 from perceivers.pretrained.folder import WEIGHTS_FILE, load_weights, save_folder
 from perceivers.processing.files import write_whole
 from perceivers.tasks.base import Rows, Step, Task, to_device
+from perceivers.train.averaging import moving_average
 from perceivers.train.batches import EndlessBatches, Order
 from perceivers.train.card import About, Outcome, write_card
-from perceivers.train.checkpoint import latest_checkpoint, write_checkpoint
+from perceivers.train.checkpoint import latest_checkpoint, load_checkpoint, write_checkpoint
 from perceivers.train.compiling import check_compiler, compiled_layers, not_compiled
 from perceivers.train.config import TrainConfig
 from perceivers.train.evaluate import evaluate
 from perceivers.train.finetune import hold_still, merge_adapters, merged, restrict
 from perceivers.train.optim import make_optimizer, make_schedule
 from perceivers.train.progress import RunProgress
+from perceivers.train.sharding import Shards, check_sharding, shard, take_over, whole, whole_number
+from perceivers.train.state import Entry, Progress, RunResult
 from perceivers.train.threads import compute_threads
 from perceivers.train.trackers import check_tracker, flat
 
 HISTORY_FILE = "history.jsonl"
 METRICS_FILE = "metrics.json"
-
-# One line of the history: the step and what was measured there.
-Entry = dict[str, int | float]
-
-
-@dataclass
-class Progress:
-    """Where a run is; saved in every checkpoint.
-
-    Args:
-        step: Optimiser steps taken.
-        best: Best evaluation score so far.
-        waited: Evaluations since then.
-        order: What the order of examples follows from; another one cannot be taken up half-way.
-        seconds: Training time so far, over all sittings.
-        history: What was logged.
-    """
-
-    step: int = 0
-    best: float | None = None
-    waited: int = 0
-    order: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-    history: list[Entry] = field(default_factory=list)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the fields."""
-        return dict(vars(self))
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the fields of a saved run."""
-        vars(self).update(state)
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run came to.
-
-    Args:
-        metrics: Scores of the saved model on the evaluation split.
-        history: One entry a logged step or evaluation.
-        steps: Optimiser steps taken.
-        seconds: Training time.
-        stopped_early: Whether patience ran out.
-    """
-
-    metrics: dict[str, float]
-    history: list[Entry]
-    steps: int
-    seconds: float
-    stopped_early: bool
 
 
 class Trainer:
@@ -136,6 +87,7 @@ class Trainer:
             log_with=config.tracker,
             project_dir=str(self.folder),
         )
+        check_sharding(config, self.accelerator.num_processes)
         if config.compile:
             check_compiler(self.accelerator.device)
         task.study(train_rows)
@@ -154,14 +106,23 @@ class Trainer:
         restrict(model, config.trainable, config.lora, config.seed)
         self.bare = model.to(self.accelerator.device)
         model.encoder.activation_checkpointing = config.activation_checkpointing
-        optimizer = make_optimizer(model, config.optimizer)
-        self.schedule = make_schedule(optimizer, config.schedule, self.num_steps)
         # Before `prepare`, which would leave its autocast in the copy: what is saved is scored in full precision.
-        self.ema = _average(model, config.ema_decay)
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.ema = moving_average(model, config.ema_decay)
+        if config.fsdp:
+            shard(model)
+            if self.ema is not None:
+                shard(self.averaged)
+        self.optimizer: Optimizer = make_optimizer(model, config.optimizer)
+        self.schedule = make_schedule(self.optimizer, config.schedule, self.num_steps)
+        self.model = self.bare
         self.progress = Progress(order=self._order_facts())
-        for part in (self.schedule, self.progress, *([self.ema] if self.ema else [])):
-            self.accelerator.register_for_checkpointing(part)
+        saved = [self.schedule, self.progress]
+        averages = [] if self.ema is None else [self.ema]
+        self.shards = Shards([model, *averages], self.optimizer) if config.fsdp else None
+        if self.shards is None:
+            self.model, self.optimizer = self.accelerator.prepare(model, self.optimizer)
+            saved += averages
+        self.accelerator.register_for_checkpointing(*saved)
 
     def run(self, *, resume: bool = False) -> RunResult:
         """Train to the end.
@@ -224,19 +185,21 @@ class Trainer:
         hold_still(self.bare)
         batch = to_device(self.task.augment(batch, training=True), cast(PerceiverIO, self.model))
         with self.accelerator.accumulate(self.model):
-            step: Step = self.task.step(cast(PerceiverIO, self.model), batch)
+            # What Accelerate has prepared casts by itself.
+            with nullcontext() if self.shards is None else self.accelerator.autocast():
+                step: Step = self.task.step(cast(PerceiverIO, self.model), batch)
             # Over all processes: each logs the same, and stops when any has to.
             loss = float(cast(Tensor, self.accelerator.reduce(step.loss.detach(), "mean")))
             self._check_finite("loss", loss)
             self.accelerator.backward(step.loss)
             if self.accelerator.sync_gradients:
                 limit = math.inf if self.config.max_grad_norm is None else self.config.max_grad_norm
-                norm = float(cast(Tensor, self.accelerator.clip_grad_norm_(self.model.parameters(), limit)))
+                norm = whole_number(self.accelerator.clip_grad_norm_(self.model.parameters(), limit))
                 # fp16 scales the loss so high that it overflows now and then; such steps are left out.
                 if self.accelerator.scaler is None:
                     self._check_finite("norm of the gradient", norm)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+                self.optimizer.step()
+                self.optimizer.zero_grad()
         if self.accelerator.sync_gradients and self.ema is not None:
             self.ema.update_parameters(self.bare)
         return loss
@@ -259,12 +222,13 @@ class Trainer:
         self.schedule.step()
         self._log({"step": progress.step, "loss": loss, "learning_rate": rate})
         if last or progress.step % self.eval_every == 0:
-            scores = self._evaluate()
+            scores = self._evaluate(whole(self.averaged))
             bar.score(self.task.score, scores[self.task.score])
             self._log({"step": progress.step, **{f"eval_{name}": value for name, value in scores.items()}})
             self._judge(scores[self.task.score])
         if last or self._out_of_patience() or progress.step % self.checkpoint_every == 0:
-            write_checkpoint(self.accelerator, self.checkpoints, progress.step, self.config.keep_checkpoints)
+            keep = self.config.keep_checkpoints
+            write_checkpoint(self.accelerator, self.checkpoints, progress.step, keep, self.shards)
 
     def _judge(self, score: float) -> None:
         """Remember the best score, and its weights when they are wanted."""
@@ -272,8 +236,10 @@ class Trainer:
         sign = 1 if self.task.higher_is_better else -1
         if progress.best is None or sign * score > sign * progress.best:
             progress.best, progress.waited = score, 0
-            if self.config.select == "best" and self.accelerator.is_main_process:
-                save_folder(merged(self.averaged), self.best, self.task.to_json())
+            if self.config.select == "best":
+                model = whole(self.averaged)
+                if self.accelerator.is_main_process:
+                    save_folder(merged(model), self.best, self.task.to_json())
         else:
             progress.waited += 1
 
@@ -281,11 +247,11 @@ class Trainer:
         """Return whether too many evaluations have passed without a better score."""
         return self.config.patience is not None and self.progress.waited >= self.config.patience
 
-    def _evaluate(self) -> dict[str, float]:
+    def _evaluate(self, model: PerceiverIO) -> dict[str, float]:
         with not_compiled():
             return evaluate(
                 self.task,
-                self.averaged,
+                model,
                 self.eval_rows,
                 batch_size=self.config.batch_size,
                 rank=self.accelerator.process_index,
@@ -296,12 +262,12 @@ class Trainer:
         """Save the chosen weights with their scores and curves."""
         # Takes Accelerate's autocast off the model, in place.
         self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-        model = self.averaged
+        model = whole(self.averaged)
         merge_adapters(model)
         if self.config.select == "best":
             self.accelerator.wait_for_everyone()
             load_weights(model, self.best / WEIGHTS_FILE)
-        scores = self._evaluate()
+        scores = self._evaluate(model)
         progress = self.progress
         if self.accelerator.is_main_process:
             save_folder(model, self.folder, self.task.to_json())
@@ -317,10 +283,11 @@ class Trainer:
             write_card(self.folder, self.task, model, self.config, self.about, outcome)
             # Last: a run with scores is finished.
             write_whole(self.folder / METRICS_FILE, json.dumps(document, indent=2) + "\n")
-        self.accelerator.end_training()
         if model is not self.bare:
             merge_adapters(self.bare)
-            self.bare.load_state_dict(model.state_dict())
+            take_over(self.bare, model)
+        # Last: the processes cannot talk to each other after it.
+        self.accelerator.end_training()
         return RunResult(scores, progress.history, progress.step, progress.seconds, stopped)
 
     def _order_facts(self) -> dict[str, int]:
@@ -344,7 +311,7 @@ class Trainer:
         if checkpoint is None:
             return False
         order = self.progress.order
-        self.accelerator.load_state(str(checkpoint))
+        load_checkpoint(self.accelerator, checkpoint, self.shards)
         if self.progress.order != order:
             raise ValueError(f"{checkpoint} was made with {self.progress.order}; this run has {order}")
         return True
@@ -364,18 +331,3 @@ class Trainer:
         if self.config.tracker is not None:
             values = {name: value for name, value in entry.items() if name != "step"}
             self.accelerator.log(values, step=int(entry["step"]))
-
-
-def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
-    if decay is None:
-        return None
-
-    @torch.no_grad()
-    def blend(averages: Sequence[Tensor], values: Sequence[Tensor], _: Tensor | int) -> None:
-        for average, value in zip(averages, values, strict=True):
-            if average.is_floating_point():
-                average.lerp_(value, 1 - decay)
-            else:
-                average.copy_(value)  # A count of steps has no average.
-
-    return AveragedModel(model, multi_avg_fn=blend, use_buffers=True)

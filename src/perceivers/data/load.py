@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from datasets import Audio as AudioFeature
 from datasets import (
-    ClassLabel,
     Dataset,
     DatasetDict,
     Value,
@@ -24,10 +23,13 @@ from datasets import Image as ImageFeature
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+from perceivers.config import from_json
 from perceivers.data.class_folders import FILE_KINDS, read_class_folders
 from perceivers.data.clips import read_video_folders
 from perceivers.data.coco import coco_files
 from perceivers.data.flow_pairs import read_flow_folder
+from perceivers.data.generated import GENERATED, source_of
+from perceivers.data.holding import hold_end_out, hold_out
 from perceivers.data.labels import LABELLINGS
 from perceivers.data.questions import one_row_a_question
 from perceivers.data.roles import ROLES, ROW_CHECKS, DataError
@@ -45,23 +47,27 @@ class DataConfig:
 
     Args:
         source: A built-in name, a folder, a file, or a data set of the Hugging Face Hub.
+        options: Fields of a generated data set that differ from their defaults, e.g. `{"num_train": 1000}`.
         subset: Configuration of a Hub data set; for a folder of text files the part of the name
             before `.train.txt`; for a folder of optical flow see `read_flow_folder`.
         train_split: Name of the training split; `None` finds it.
         eval_split: Name of the evaluation split; `None` prefers a test split.
         columns: Which column has which role, e.g. `{"text": "review"}`; others are found by name.
         eval_fraction: Share held out when the source has one split only.
+        evaluation: Other data to evaluate on: its evaluation split, or all of it when it has one split only.
         limit: Keep at most so many examples of each split, chosen at random.
         seed: Seed of holding out and limiting.
         text_characters: Rough length of the pieces that text files are cut into.
     """
 
     source: str
+    options: dict[str, Any] = field(default_factory=dict)
     subset: str | None = None
     train_split: str | None = None
     eval_split: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
     eval_fraction: float = 0.2
+    evaluation: "DataConfig | None" = None
     limit: int | None = None
     seed: int = 0
     text_characters: int = 4000
@@ -73,6 +79,13 @@ class DataConfig:
             raise ValueError(f"limit ({self.limit}) must be at least 1")
         if self.text_characters < 1:
             raise ValueError(f"text_characters ({self.text_characters}) must be at least 1")
+        if self.evaluation is not None and self.evaluation.evaluation is not None:
+            raise ValueError("the data to evaluate on cannot have other data to evaluate on")
+        if self.evaluation is not None and self.eval_split is not None:
+            raise ValueError(
+                f"eval_split '{self.eval_split}' names a split of '{self.source}', which is not evaluated on; "
+                f"set evaluation.eval_split"
+            )
 
 
 @dataclass(frozen=True)
@@ -120,17 +133,25 @@ def _load(
     config: DataConfig, roles: tuple[str, ...], labels: Sequence[str] | None, optional_roles: Sequence[str]
 ) -> Splits:
     opened = _split(_open(config, (*roles, *optional_roles)), config)
+    configs: dict[str, DataConfig] = {"train": config, "eval": config}
+    if config.evaluation is not None:
+        other = _split(_open(config.evaluation, (*roles, *optional_roles)), config.evaluation)
+        opened = {"train": opened["train"], "eval": other.get("eval", other["train"])}
+        configs["eval"] = config.evaluation
     if "answers" in roles:
         opened = {name: one_row_a_question(part) for name, part in opened.items()}
     required = roles
     roles += tuple(
         role
         for role in optional_roles
-        if role in config.columns or all(_column_of(part, role, config) for part in opened.values())
+        if role in config.columns or all(_column_of(part, role, configs[name]) for name, part in opened.items())
     )
-    parts = {name: _with_roles(part, roles, config, f"{config.source} [{name}]") for name, part in opened.items()}
+    parts = {
+        name: _with_roles(part, roles, configs[name], f"{configs[name].source} [{name}]")
+        for name, part in opened.items()
+    }
     for name, part in parts.items():
-        _check(part, roles, f"{config.source} [{name}]")
+        _check(part, roles, f"{configs[name].source} [{name}]")
     names: tuple[str, ...] | None = None
     for role in (role for role in roles if role in LABELLINGS):
         labelling = LABELLINGS[role]
@@ -139,12 +160,23 @@ def _load(
             least = f"at least {labelling.fewest} labels"
             raise DataError(f"{config.source}: {labelling.use} needs {least}, found {list(names)}")
         parts = {name: labelling.encode(part, names) for name, part in parts.items()}
-    held_out = "eval" not in parts or Path(config.source).is_file()
-    if "eval" not in parts:
+    held_out = "eval" not in parts
+    if held_out:
         parts = _hold_out(parts["train"], config)
-    train, evaluation = (_limited(parts[name].select_columns(list(roles)), config) for name in ("train", "eval"))
-    words = f"{config.source}: {len(train):,} training and {len(evaluation):,} evaluation examples"
-    return Splits(train, evaluation, names, words + (f", {len(names)} labels" if names else ""), held_out)
+    train, evaluation = (_roles_only(_limited(parts[name], configs[name]), roles) for name in ("train", "eval"))
+    # The limit of the whole holds for other data, too.
+    evaluation = _limited(evaluation, config)
+    return Splits(train, evaluation, names, _in_words(config, len(train), len(evaluation), names), held_out)
+
+
+def _in_words(config: DataConfig, num_train: int, num_eval: int, labels: Sequence[str] | None) -> str:
+    known = f", {len(labels)} labels" if labels else ""
+    if config.evaluation is None:
+        return f"{config.source}: {num_train:,} training and {num_eval:,} evaluation examples{known}"
+    return (
+        f"{config.source}: {num_train:,} training examples{known}; "
+        f"{config.evaluation.source}: {num_eval:,} evaluation examples"
+    )
 
 
 @contextmanager
@@ -161,13 +193,16 @@ def quiet() -> Iterator[None]:
 
 def _open(config: DataConfig, roles: Sequence[str]) -> DatasetDict:
     path = Path(config.source)
-    if config.subset is not None and (config.source in SOURCES or path.is_file()):
+    if config.subset is not None and (config.source in (*SOURCES, *GENERATED) or path.is_file()):
         raise DataError(f"'{config.source}' has no subset '{config.subset}'")
+    if config.source in GENERATED:
+        return from_json(GENERATED[config.source], config.options, f"options of {config.source}").splits()
+    if config.options:
+        raise DataError(f"'{config.source}' takes no options, got {config.options}; those that do = {list(GENERATED)}")
     if config.source in SOURCES:
         return _with_origins(SOURCES[config.source](), config.source)
     if path.is_file():
-        table = read_table(path, config.text_characters)
-        return _end_held_out(table, config) if path.suffix == ".txt" else DatasetDict({"train": table})
+        return DatasetDict({"train": read_table(path, config.text_characters)})
     if path.is_dir():
         return _open_folder(path, config, roles)
     try:
@@ -175,7 +210,7 @@ def _open(config: DataConfig, roles: Sequence[str]) -> DatasetDict:
     except (FileNotFoundError, ConnectionError, ValueError, OSError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"'{config.source}' is no folder or file, none of the built-in {list(SOURCES)}, "
+            f"'{config.source}' is no folder or file, none of the built-in {[*SOURCES, *GENERATED]}, "
             f"and could not be loaded from the Hub: {first_line}"
         ) from error
     if not isinstance(loaded, DatasetDict):
@@ -271,48 +306,9 @@ def _split(parts: DatasetDict, config: DataConfig) -> dict[str, Dataset]:
 
 
 def _hold_out(train: Dataset, config: DataConfig) -> dict[str, Dataset]:
-    """Hold out the same share of every class; a class of one example is trained on. Groups stay whole."""
-    groups = train[GROUP] if GROUP in train.column_names else []
-    if len(set(groups)) > 1:
-        return _hold_out_groups(train, groups, config)
-    # Examples of several labels are held out as if they were of one class.
-    one_each = "label" in train.column_names and isinstance(train.features["label"], ClassLabel)
-    classes = np.array(train["label"]) if one_each else np.zeros(len(train), dtype=int)
-    generator = np.random.default_rng(config.seed)
-    held_out: list[int] = []
-    for name in np.unique(classes):
-        members = generator.permutation(np.flatnonzero(classes == name))
-        count = min(max(round(config.eval_fraction * len(members)), 1), len(members) - 1)
-        held_out += members[:count].tolist()
-    if not held_out:
-        raise DataError(f"{config.source}: {len(train)} examples are too few to hold some out for evaluation")
-    kept = np.setdiff1d(np.arange(len(train)), held_out)
-    return {"train": train.select(kept), "eval": train.select(sorted(held_out))}
-
-
-def _hold_out_groups(train: Dataset, groups: Sequence[str], config: DataConfig) -> dict[str, Dataset]:
-    """Hold out whole groups, at random, until the share is reached; one is left to train on."""
-    names = np.random.default_rng(config.seed).permutation(sorted(set(groups))).tolist()
-    wanted, count, chosen = config.eval_fraction * len(train), 0, set[str]()
-    for name in names[:-1]:
-        if count >= wanted:
-            break
-        chosen.add(name)
-        count += sum(group == name for group in groups)
-    held_out = [i for i, group in enumerate(groups) if group in chosen]
-    kept = [i for i, group in enumerate(groups) if group not in chosen]
-    return {"train": train.select(kept), "eval": train.select(held_out)}
-
-
-def _end_held_out(text: Dataset, config: DataConfig) -> DatasetDict:
-    """Hold out the end of a long text, so that no neighbour of a held-out piece is trained on."""
-    kept = len(text) - max(round(config.eval_fraction * len(text)), 1)
-    if kept < 1:
-        raise DataError(
-            f"{config.source}: a text of {len(text)} piece is too short to hold some out for evaluation; "
-            f"text_characters ({config.text_characters}) could be smaller"
-        )
-    return DatasetDict({"train": text.select(range(kept)), "eval": text.select(range(kept, len(text)))})
+    if Path(config.source).suffix == ".txt":
+        return hold_end_out(train, config.eval_fraction, config.source)
+    return hold_out(train, config.eval_fraction, config.seed, config.source)
 
 
 def _choose(parts: Mapping[Any, Dataset], wanted: str | None, usual: Sequence[str], source: str) -> str | None:
@@ -326,7 +322,7 @@ def _choose(parts: Mapping[Any, Dataset], wanted: str | None, usual: Sequence[st
 def _with_roles(part: Dataset, roles: Sequence[str], config: DataConfig, where: str) -> Dataset:
     """Keep the columns that have a role, under the role's name."""
     columns = config.columns
-    present = [name for name in part.column_names if name not in (ORIGIN, GROUP)]
+    present = _columns_of(part)
     unknown = sorted(set(columns) - set(roles))
     if unknown:
         raise DataError(f"columns name roles {unknown} that the task does not have; roles = {list(roles)}")
@@ -340,6 +336,10 @@ def _with_roles(part: Dataset, roles: Sequence[str], config: DataConfig, where: 
                 f"{where} has no column for '{role}'; columns = {present}. Name it: --column {role}=<column>"
             )
         chosen[found] = role
+    if source_of(part) is not None:
+        if any(column != role for column, role in chosen.items()):
+            raise DataError(f"{where} is made with the columns {present}; columns {columns} cannot rename them")
+        return part
     extra = [name for name in (ORIGIN, GROUP) if name in part.column_names]
     kept = part.select_columns([*chosen, *extra])
     kept = kept.rename_columns({column: role for column, role in chosen.items() if column != role})
@@ -360,10 +360,22 @@ def _with_roles(part: Dataset, roles: Sequence[str], config: DataConfig, where: 
 
 
 def _column_of(part: Dataset, role: str, config: DataConfig) -> str | None:
-    return config.columns.get(role) or next((name for name in ROLES[role].names if name in part.column_names), None)
+    present = _columns_of(part)
+    return config.columns.get(role) or next((name for name in ROLES[role].names if name in present), None)
+
+
+def _columns_of(part: Dataset) -> list[str]:
+    source = source_of(part)
+    return [name for name in part.column_names if name not in (ORIGIN, GROUP)] if source is None else list(source.roles)
+
+
+def _roles_only(part: Dataset, roles: Sequence[str]) -> Dataset:
+    return part.select_columns(list(roles)) if source_of(part) is None else part
 
 
 def _check(part: Dataset, roles: Sequence[str], where: str) -> None:
+    if source_of(part) is not None:
+        return
     if not len(part):
         raise DataError(f"{where} has no examples")
     raw = part.cast_column("image", ImageFeature(decode=False)) if "image" in roles else part

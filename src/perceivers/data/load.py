@@ -3,14 +3,13 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import Audio as AudioFeature
 from datasets import (
-    ClassLabel,
     Dataset,
     DatasetDict,
     Value,
@@ -28,9 +27,12 @@ from perceivers.data.class_folders import FILE_KINDS, read_class_folders
 from perceivers.data.clips import read_video_folders
 from perceivers.data.coco import coco_files
 from perceivers.data.flow_pairs import read_flow_folder
+from perceivers.data.holding_out import hold_out, hold_out_end
 from perceivers.data.labels import LABELLINGS
+from perceivers.data.named import NAMED
 from perceivers.data.questions import one_row_a_question
 from perceivers.data.roles import ROLES, ROW_CHECKS, DataError
+from perceivers.data.several import SCORE, columns_of, join_parts, part_sources, task_labels
 from perceivers.data.sources import SOURCES
 from perceivers.data.tables import GROUP, ORIGIN, TABLE_SUFFIXES, has_image_classes, read_image_folder, read_table
 
@@ -44,7 +46,8 @@ class DataConfig:
     """Which data.
 
     Args:
-        source: A built-in name, a folder, a file, or a data set of the Hugging Face Hub.
+        source: A built-in name, a folder, a file, or a data set of the Hugging Face Hub; some of these have short names
+            ("imdb", "glue/sst2"). For a task that reads several data sets at once see `part_sources`.
         subset: Configuration of a Hub data set; for a folder of text files the part of the name
             before `.train.txt`; for a folder of optical flow see `read_flow_folder`.
         train_split: Name of the training split; `None` finds it.
@@ -113,7 +116,50 @@ def load_data(
         DataError: Something is missing, broken or unknown; the message names file, row and value.
     """
     with quiet():
-        return _load(config, tuple(roles), labels, optional_roles)
+        if "task" in roles:
+            others = tuple(role for role in roles if role not in ("task", "label"))
+            return _load_tasks(config, others, labels, optional_roles)
+        return _load(_known(config, (*roles, *optional_roles)), tuple(roles), labels, optional_roles)
+
+
+def _load_tasks(
+    config: DataConfig, roles: tuple[str, ...], labels: Sequence[str] | None, optional_roles: Sequence[str]
+) -> Splits:
+    """Load several data sets as one; a role `score` in place of `label` makes a task whose answer is a number."""
+    sources = part_sources(config.source)
+    known = None if labels is None else task_labels(labels)
+    parts: dict[str, Splits] = {}
+    for name, source in sources.items():
+        if known is not None and name not in known:
+            raise DataError(f"{source}: '{name}' is none of the tasks {list(known)}; name the data TASK=SOURCE")
+        own = None if known is None else known[name]
+        part = replace(config, source=source, columns=columns_of(config.columns, name, list(sources)))
+        part = _known(part, (*roles, *optional_roles, "label", SCORE))
+        target = SCORE if SCORE in part.columns or own == (SCORE,) else "label"
+        parts[name] = _load(part, (*roles, target), own, optional_roles)
+    train = join_parts({name: part.train for name, part in parts.items()})
+    evaluation = join_parts({name: part.eval for name, part in parts.items()})
+    names = tuple(f"{name}/{label}" for name, part in parts.items() for label in part.labels or (SCORE,))
+    words = f"{config.source}: {len(train):,} training and {len(evaluation):,} evaluation examples"
+    return Splits(
+        train,
+        evaluation,
+        names if labels is None else tuple(labels),
+        f"{words} of the tasks {', '.join(parts)}",
+        any(part.held_out for part in parts.values()),
+    )
+
+
+def _known(config: DataConfig, roles: Sequence[str]) -> DataConfig:
+    """Return the config with what is known of a data set by its name; what was asked for wins."""
+    named = NAMED.get(config.source)
+    if named is None or Path(config.source).exists():
+        return config
+    if config.subset is not None:
+        raise DataError(f"'{config.source}' has no subset '{config.subset}'")
+    columns = {role: column for role, column in named.columns.items() if role in roles} | config.columns
+    eval_split = config.eval_split or named.eval_split
+    return replace(config, subset=named.subset, eval_split=eval_split, columns=columns)
 
 
 def _load(
@@ -123,10 +169,12 @@ def _load(
     if "answers" in roles:
         opened = {name: one_row_a_question(part) for name, part in opened.items()}
     required = roles
+    # A column that was named for another role is not found by its name.
+    free = [{name for name in part.column_names if name not in config.columns.values()} for part in opened.values()]
     roles += tuple(
         role
         for role in optional_roles
-        if role in config.columns or all(_column_of(part, role, config) for part in opened.values())
+        if role in config.columns or all(names & set(ROLES[role].names) for names in free)
     )
     parts = {name: _with_roles(part, roles, config, f"{config.source} [{name}]") for name, part in opened.items()}
     for name, part in parts.items():
@@ -141,7 +189,7 @@ def _load(
         parts = {name: labelling.encode(part, names) for name, part in parts.items()}
     held_out = "eval" not in parts or Path(config.source).is_file()
     if "eval" not in parts:
-        parts = _hold_out(parts["train"], config)
+        parts = hold_out(parts["train"], config.eval_fraction, config.seed, config.source)
     train, evaluation = (_limited(parts[name].select_columns(list(roles)), config) for name in ("train", "eval"))
     words = f"{config.source}: {len(train):,} training and {len(evaluation):,} evaluation examples"
     return Splits(train, evaluation, names, words + (f", {len(names)} labels" if names else ""), held_out)
@@ -167,11 +215,14 @@ def _open(config: DataConfig, roles: Sequence[str]) -> DatasetDict:
         return _with_origins(SOURCES[config.source](), config.source)
     if path.is_file():
         table = read_table(path, config.text_characters)
-        return _end_held_out(table, config) if path.suffix == ".txt" else DatasetDict({"train": table})
+        if path.suffix == ".txt":
+            return hold_out_end(table, config.eval_fraction, config.source)
+        return DatasetDict({"train": table})
     if path.is_dir():
         return _open_folder(path, config, roles)
     try:
-        loaded = _from_hub(config.source, config.subset)
+        named = NAMED.get(config.source)
+        loaded = _from_hub(named.repository if named else config.source, config.subset)
     except (FileNotFoundError, ConnectionError, ValueError, OSError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
@@ -268,51 +319,6 @@ def _split(parts: DatasetDict, config: DataConfig) -> dict[str, Dataset]:
     if eval_name is None:
         return {"train": parts[train_name]}
     return {"train": parts[train_name], "eval": parts[eval_name]}
-
-
-def _hold_out(train: Dataset, config: DataConfig) -> dict[str, Dataset]:
-    """Hold out the same share of every class; a class of one example is trained on. Groups stay whole."""
-    groups = train[GROUP] if GROUP in train.column_names else []
-    if len(set(groups)) > 1:
-        return _hold_out_groups(train, groups, config)
-    # Examples of several labels are held out as if they were of one class.
-    one_each = "label" in train.column_names and isinstance(train.features["label"], ClassLabel)
-    classes = np.array(train["label"]) if one_each else np.zeros(len(train), dtype=int)
-    generator = np.random.default_rng(config.seed)
-    held_out: list[int] = []
-    for name in np.unique(classes):
-        members = generator.permutation(np.flatnonzero(classes == name))
-        count = min(max(round(config.eval_fraction * len(members)), 1), len(members) - 1)
-        held_out += members[:count].tolist()
-    if not held_out:
-        raise DataError(f"{config.source}: {len(train)} examples are too few to hold some out for evaluation")
-    kept = np.setdiff1d(np.arange(len(train)), held_out)
-    return {"train": train.select(kept), "eval": train.select(sorted(held_out))}
-
-
-def _hold_out_groups(train: Dataset, groups: Sequence[str], config: DataConfig) -> dict[str, Dataset]:
-    """Hold out whole groups, at random, until the share is reached; one is left to train on."""
-    names = np.random.default_rng(config.seed).permutation(sorted(set(groups))).tolist()
-    wanted, count, chosen = config.eval_fraction * len(train), 0, set[str]()
-    for name in names[:-1]:
-        if count >= wanted:
-            break
-        chosen.add(name)
-        count += sum(group == name for group in groups)
-    held_out = [i for i, group in enumerate(groups) if group in chosen]
-    kept = [i for i, group in enumerate(groups) if group not in chosen]
-    return {"train": train.select(kept), "eval": train.select(held_out)}
-
-
-def _end_held_out(text: Dataset, config: DataConfig) -> DatasetDict:
-    """Hold out the end of a long text, so that no neighbour of a held-out piece is trained on."""
-    kept = len(text) - max(round(config.eval_fraction * len(text)), 1)
-    if kept < 1:
-        raise DataError(
-            f"{config.source}: a text of {len(text)} piece is too short to hold some out for evaluation; "
-            f"text_characters ({config.text_characters}) could be smaller"
-        )
-    return DatasetDict({"train": text.select(range(kept)), "eval": text.select(range(kept, len(text)))})
 
 
 def _choose(parts: Mapping[Any, Dataset], wanted: str | None, usual: Sequence[str], source: str) -> str | None:

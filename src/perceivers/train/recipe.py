@@ -12,6 +12,7 @@ import yaml
 
 from perceivers.config import from_json, override, to_json
 from perceivers.data import DataConfig, Splits, load_data
+from perceivers.data.several import public_name
 from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.pretrained.load import seeded_model
 from perceivers.pretrained.source import open_source
@@ -169,7 +170,7 @@ def prepare_run(recipe: Recipe, splits: Splits | None = None) -> Run:
     model = seeded_model(task.config, recipe.train.seed)
     fresh = () if trained is None else transfer(trained, model, start.anew)
     about = About(
-        data=Path(recipe.data.source).name if Path(recipe.data.source).exists() else recipe.data.source,
+        data=public_name(recipe.data.source),
         sizes=splits.description.removeprefix(f"{recipe.data.source}: "),
         held_out=splits.held_out,
         start=_start_in_words(source, fresh),

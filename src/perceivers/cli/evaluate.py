@@ -7,6 +7,7 @@ import typer
 from perceivers.cli.options import (
     BatchSize,
     Columns,
+    DataOptions,
     Device,
     Json,
     Limit,
@@ -18,6 +19,7 @@ from perceivers.cli.options import (
     Settings,
     examples,
     pairs,
+    values,
 )
 
 EXAMPLES = examples(
@@ -40,6 +42,7 @@ def evaluate(
     numerics: Numerics = None,
     revision: Revision = None,
     column: Columns = None,
+    data_option: DataOptions = None,
     batch_size: BatchSize = None,
     limit: Limit = None,
     device: Device = "cpu",
@@ -65,6 +68,7 @@ def evaluate(
         {
             "source": data,
             "columns": pairs(column, "--column"),
+            "options": values(data_option, "--data-option"),
             **{name: value for name, value in changes.items() if value is not None},
         },
         everything=everything,

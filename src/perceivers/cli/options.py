@@ -2,7 +2,7 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +24,14 @@ Plugins = Annotated[
 Columns = Annotated[
     list[str] | None,
     typer.Option("--column", metavar="ROLE=COLUMN", help="Which column plays a role; may be repeated."),
+]
+DataOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data-option",
+        metavar="OPTION=VALUE",
+        help="Option of a generated data set, e.g. num_test=20; may be repeated.",
+    ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use only so many examples of each split.")]
 BatchSize = Annotated[
@@ -95,3 +103,14 @@ def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
             raise ValueError(f"{option} '{text}' must have the form name=value")
         split[name] = value
     return split
+
+
+def values(texts: list[str] | None, option: str) -> dict[str, Any]:
+    """Split texts of the form `name=value` and read the values as YAML.
+
+    Raises:
+        ValueError: A text has another form, or a value is no YAML.
+    """
+    from perceivers.train.recipe import parse_yaml
+
+    return {name: parse_yaml(text, f"{option} {name}") for name, text in pairs(texts, option).items()}

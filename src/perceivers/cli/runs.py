@@ -33,6 +33,7 @@ class TrainRequest:
         changes: Fields that options change, by dotted path.
         sets: Fields that `--set` changes, as YAML by dotted path.
         columns: Which column plays a role.
+        data_options: Options of a generated data set.
         seeds: Train so many times, with a seed each.
         folds: Train so many times, each on another part of the training split.
         output: Folder of the run.
@@ -47,6 +48,7 @@ class TrainRequest:
     changes: Mapping[str, Any]
     sets: Mapping[str, str]
     columns: Mapping[str, str]
+    data_options: Mapping[str, Any]
     seeds: int | None
     folds: int | None
     output: Path | None
@@ -146,6 +148,8 @@ def make_recipe(request: TrainRequest) -> Recipe:
         recipe = from_json(Recipe, {"task": TASKS[task].name, "data": {"source": source}}, "recipe")
     if request.columns:
         changes["data.columns"] = {**recipe.data.columns, **request.columns}
+    if request.data_options:
+        changes["data.options"] = {**recipe.data.options, **request.data_options}
     return change_recipe(recipe, changes)
 
 

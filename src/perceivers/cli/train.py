@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from perceivers.cli.options import Columns, Json, Limit, Plugins, examples, pairs
+from perceivers.cli.options import Columns, DataOptions, Json, Limit, Plugins, examples, pairs, values
 
 _DATA, _TRAINING, _RUN = "Data", "Training", "Run"
 
@@ -38,6 +38,12 @@ Source = Annotated[str | None, typer.Option(metavar="SOURCE", help="Where the da
 Subset = Annotated[str | None, typer.Option(help="Subset of the data set.", rich_help_panel=_DATA)]
 TrainSplit = Annotated[str | None, typer.Option(help="Split to train on.", rich_help_panel=_DATA)]
 EvalSplit = Annotated[str | None, typer.Option(help="Split to score on.", rich_help_panel=_DATA)]
+EvalData = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SOURCE", help="Where the data to score on comes from, when elsewhere.", rich_help_panel=_DATA
+    ),
+]
 Epochs = Annotated[float | None, typer.Option(min=0, help="Passes over the training split.", rich_help_panel=_TRAINING)]
 MaxSteps = Annotated[
     int | None, typer.Option(min=1, help="Optimiser steps, instead of passes.", rich_help_panel=_TRAINING)
@@ -123,6 +129,8 @@ def train(
     data_subset: Subset = None,
     train_split: TrainSplit = None,
     eval_split: EvalSplit = None,
+    eval_data: EvalData = None,
+    data_option: DataOptions = None,
     column: Columns = None,
     limit: Limit = None,
     epochs: Epochs = None,
@@ -156,7 +164,8 @@ def train(
         "data.source": data,
         "data.subset": data_subset,
         "data.train_split": train_split,
-        "data.eval_split": eval_split,
+        "data.eval_split": eval_split if eval_data is None else None,
+        "data.evaluation": None if eval_data is None else {"source": eval_data, "eval_split": eval_split},
         "data.limit": limit,
         "train.epochs": epochs,
         "train.max_steps": max_steps,
@@ -180,6 +189,7 @@ def train(
             changes=_changes(options),
             sets=pairs(set_, "--set"),
             columns=pairs(column, "--column"),
+            data_options=values(data_option, "--data-option"),
             seeds=seeds,
             folds=folds,
             output=output,

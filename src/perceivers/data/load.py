@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,14 @@ from datasets import Image as ImageFeature
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+from perceivers.config import from_json
 from perceivers.data.class_folders import FILE_KINDS, read_class_folders
 from perceivers.data.clips import read_video_folders
 from perceivers.data.coco import coco_files
+from perceivers.data.config import DataConfig, Splits
 from perceivers.data.flow_pairs import read_flow_folder
-from perceivers.data.holding_out import hold_out, hold_out_end
+from perceivers.data.generated import GENERATED, source_of
+from perceivers.data.holding import hold_end_out, hold_out
 from perceivers.data.labels import LABELLINGS
 from perceivers.data.named import NAMED
 from perceivers.data.questions import one_row_a_question
@@ -39,62 +42,6 @@ from perceivers.data.tables import GROUP, ORIGIN, TABLE_SUFFIXES, has_image_clas
 _TRAIN_NAMES = ("train", "training")
 # The held-out test comes first: what a run reports should not be what it was tuned on.
 _EVAL_NAMES = ("test", "eval", "evaluation", "validation", "valid", "val", "dev")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Which data.
-
-    Args:
-        source: A built-in name, a folder, a file, or a data set of the Hugging Face Hub; some of these have short names
-            ("imdb", "glue/sst2"). For a task that reads several data sets at once see `part_sources`.
-        subset: Configuration of a Hub data set; for a folder of text files the part of the name
-            before `.train.txt`; for a folder of optical flow see `read_flow_folder`.
-        train_split: Name of the training split; `None` finds it.
-        eval_split: Name of the evaluation split; `None` prefers a test split.
-        columns: Which column has which role, e.g. `{"text": "review"}`; others are found by name.
-        eval_fraction: Share held out when the source has one split only.
-        limit: Keep at most so many examples of each split, chosen at random.
-        seed: Seed of holding out and limiting.
-        text_characters: Rough length of the pieces that text files are cut into.
-    """
-
-    source: str
-    subset: str | None = None
-    train_split: str | None = None
-    eval_split: str | None = None
-    columns: dict[str, str] = field(default_factory=dict)
-    eval_fraction: float = 0.2
-    limit: int | None = None
-    seed: int = 0
-    text_characters: int = 4000
-
-    def __post_init__(self) -> None:
-        if not 0 < self.eval_fraction < 1:
-            raise ValueError(f"eval_fraction ({self.eval_fraction}) must lie between 0 and 1")
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit ({self.limit}) must be at least 1")
-        if self.text_characters < 1:
-            raise ValueError(f"text_characters ({self.text_characters}) must be at least 1")
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Checked data.
-
-    Args:
-        train: Training split; its columns are the roles.
-        eval: Evaluation split.
-        labels: Label names in the order of the ids, when there are labels.
-        description: Source and sizes, in words.
-        held_out: Whether the evaluation split was cut off a source without splits.
-    """
-
-    train: Dataset
-    eval: Dataset
-    labels: tuple[str, ...] | None
-    description: str
-    held_out: bool = False
 
 
 def load_data(
@@ -119,13 +66,15 @@ def load_data(
         if "task" in roles:
             others = tuple(role for role in roles if role not in ("task", "label"))
             return _load_tasks(config, others, labels, optional_roles)
-        return _load(_known(config, (*roles, *optional_roles)), tuple(roles), labels, optional_roles)
+        return _load(config, tuple(roles), labels, optional_roles)
 
 
 def _load_tasks(
     config: DataConfig, roles: tuple[str, ...], labels: Sequence[str] | None, optional_roles: Sequence[str]
 ) -> Splits:
     """Load several data sets as one; a role `score` in place of `label` makes a task whose answer is a number."""
+    if config.evaluation is not None:
+        raise DataError(f"{config.source}: the data of several tasks is evaluated on its own evaluation splits")
     sources = part_sources(config.source)
     known = None if labels is None else task_labels(labels)
     parts: dict[str, Splits] = {}
@@ -155,7 +104,7 @@ def _known(config: DataConfig, roles: Sequence[str]) -> DataConfig:
     named = NAMED.get(config.source)
     if named is None or Path(config.source).exists():
         return config
-    if config.subset is not None:
+    if config.subset not in (None, named.subset):
         raise DataError(f"'{config.source}' has no subset '{config.subset}'")
     columns = {role: column for role, column in named.columns.items() if role in roles} | config.columns
     eval_split = config.eval_split or named.eval_split
@@ -165,20 +114,30 @@ def _known(config: DataConfig, roles: Sequence[str]) -> DataConfig:
 def _load(
     config: DataConfig, roles: tuple[str, ...], labels: Sequence[str] | None, optional_roles: Sequence[str]
 ) -> Splits:
-    opened = _split(_open(config, (*roles, *optional_roles)), config)
+    possible = (*roles, *optional_roles)
+    config = _known(config, possible)
+    opened = _split(_open(config, possible), config)
+    configs: dict[str, DataConfig] = {"train": config, "eval": config}
+    if config.evaluation is not None:
+        configs["eval"] = _known(config.evaluation, possible)
+        other = _split(_open(configs["eval"], possible), configs["eval"])
+        opened = {"train": opened["train"], "eval": other.get("eval", other["train"])}
     if "answers" in roles:
         opened = {name: one_row_a_question(part) for name, part in opened.items()}
     required = roles
     # A column that was named for another role is not found by its name.
-    free = [{name for name in part.column_names if name not in config.columns.values()} for part in opened.values()]
+    free = [set(_columns_of(part)) - set(configs[name].columns.values()) for name, part in opened.items()]
     roles += tuple(
         role
         for role in optional_roles
         if role in config.columns or all(names & set(ROLES[role].names) for names in free)
     )
-    parts = {name: _with_roles(part, roles, config, f"{config.source} [{name}]") for name, part in opened.items()}
+    parts = {
+        name: _with_roles(part, roles, configs[name], f"{configs[name].source} [{name}]")
+        for name, part in opened.items()
+    }
     for name, part in parts.items():
-        _check(part, roles, f"{config.source} [{name}]")
+        _check(part, roles, f"{configs[name].source} [{name}]")
     names: tuple[str, ...] | None = None
     for role in (role for role in roles if role in LABELLINGS):
         labelling = LABELLINGS[role]
@@ -187,12 +146,23 @@ def _load(
             least = f"at least {labelling.fewest} labels"
             raise DataError(f"{config.source}: {labelling.use} needs {least}, found {list(names)}")
         parts = {name: labelling.encode(part, names) for name, part in parts.items()}
-    held_out = "eval" not in parts or Path(config.source).is_file()
-    if "eval" not in parts:
-        parts = hold_out(parts["train"], config.eval_fraction, config.seed, config.source)
-    train, evaluation = (_limited(parts[name].select_columns(list(roles)), config) for name in ("train", "eval"))
-    words = f"{config.source}: {len(train):,} training and {len(evaluation):,} evaluation examples"
-    return Splits(train, evaluation, names, words + (f", {len(names)} labels" if names else ""), held_out)
+    held_out = "eval" not in parts
+    if held_out:
+        parts = _hold_out(parts["train"], config)
+    train, evaluation = (_roles_only(_limited(parts[name], configs[name]), roles) for name in ("train", "eval"))
+    # The limit of the whole holds for other data, too.
+    evaluation = _limited(evaluation, config)
+    return Splits(train, evaluation, names, _in_words(config, len(train), len(evaluation), names), held_out)
+
+
+def _in_words(config: DataConfig, num_train: int, num_eval: int, labels: Sequence[str] | None) -> str:
+    known = f", {len(labels)} labels" if labels else ""
+    if config.evaluation is None:
+        return f"{config.source}: {num_train:,} training and {num_eval:,} evaluation examples{known}"
+    return (
+        f"{config.source}: {num_train:,} training examples{known}; "
+        f"{config.evaluation.source}: {num_eval:,} evaluation examples"
+    )
 
 
 @contextmanager
@@ -209,15 +179,16 @@ def quiet() -> Iterator[None]:
 
 def _open(config: DataConfig, roles: Sequence[str]) -> DatasetDict:
     path = Path(config.source)
-    if config.subset is not None and (config.source in SOURCES or path.is_file()):
+    if config.subset is not None and (config.source in (*SOURCES, *GENERATED) or path.is_file()):
         raise DataError(f"'{config.source}' has no subset '{config.subset}'")
+    if config.source in GENERATED:
+        return from_json(GENERATED[config.source], config.options, f"options of {config.source}").splits()
+    if config.options:
+        raise DataError(f"'{config.source}' takes no options, got {config.options}; those that do = {list(GENERATED)}")
     if config.source in SOURCES:
         return _with_origins(SOURCES[config.source](), config.source)
     if path.is_file():
-        table = read_table(path, config.text_characters)
-        if path.suffix == ".txt":
-            return hold_out_end(table, config.eval_fraction, config.source)
-        return DatasetDict({"train": table})
+        return DatasetDict({"train": read_table(path, config.text_characters)})
     if path.is_dir():
         return _open_folder(path, config, roles)
     try:
@@ -226,7 +197,7 @@ def _open(config: DataConfig, roles: Sequence[str]) -> DatasetDict:
     except (FileNotFoundError, ConnectionError, ValueError, OSError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"'{config.source}' is no folder or file, none of the built-in {list(SOURCES)}, "
+            f"'{config.source}' is no folder or file, none of the built-in {[*SOURCES, *GENERATED]}, "
             f"and could not be loaded from the Hub: {first_line}"
         ) from error
     if not isinstance(loaded, DatasetDict):
@@ -321,6 +292,12 @@ def _split(parts: DatasetDict, config: DataConfig) -> dict[str, Dataset]:
     return {"train": parts[train_name], "eval": parts[eval_name]}
 
 
+def _hold_out(train: Dataset, config: DataConfig) -> dict[str, Dataset]:
+    if Path(config.source).suffix == ".txt":
+        return hold_end_out(train, config.eval_fraction, config.source)
+    return hold_out(train, config.eval_fraction, config.seed, config.source)
+
+
 def _choose(parts: Mapping[Any, Dataset], wanted: str | None, usual: Sequence[str], source: str) -> str | None:
     if wanted is not None:
         if wanted not in parts:
@@ -332,7 +309,7 @@ def _choose(parts: Mapping[Any, Dataset], wanted: str | None, usual: Sequence[st
 def _with_roles(part: Dataset, roles: Sequence[str], config: DataConfig, where: str) -> Dataset:
     """Keep the columns that have a role, under the role's name."""
     columns = config.columns
-    present = [name for name in part.column_names if name not in (ORIGIN, GROUP)]
+    present = _columns_of(part)
     unknown = sorted(set(columns) - set(roles))
     if unknown:
         raise DataError(f"columns name roles {unknown} that the task does not have; roles = {list(roles)}")
@@ -346,6 +323,10 @@ def _with_roles(part: Dataset, roles: Sequence[str], config: DataConfig, where: 
                 f"{where} has no column for '{role}'; columns = {present}. Name it: --column {role}=<column>"
             )
         chosen[found] = role
+    if source_of(part) is not None:
+        if any(column != role for column, role in chosen.items()):
+            raise DataError(f"{where} is made with the columns {present}; columns {columns} cannot rename them")
+        return part
     extra = [name for name in (ORIGIN, GROUP) if name in part.column_names]
     kept = part.select_columns([*chosen, *extra])
     kept = kept.rename_columns({column: role for column, role in chosen.items() if column != role})
@@ -366,10 +347,22 @@ def _with_roles(part: Dataset, roles: Sequence[str], config: DataConfig, where: 
 
 
 def _column_of(part: Dataset, role: str, config: DataConfig) -> str | None:
-    return config.columns.get(role) or next((name for name in ROLES[role].names if name in part.column_names), None)
+    present = _columns_of(part)
+    return config.columns.get(role) or next((name for name in ROLES[role].names if name in present), None)
+
+
+def _columns_of(part: Dataset) -> list[str]:
+    source = source_of(part)
+    return [name for name in part.column_names if name not in (ORIGIN, GROUP)] if source is None else list(source.roles)
+
+
+def _roles_only(part: Dataset, roles: Sequence[str]) -> Dataset:
+    return part.select_columns(list(roles)) if source_of(part) is None else part
 
 
 def _check(part: Dataset, roles: Sequence[str], where: str) -> None:
+    if source_of(part) is not None:
+        return
     if not len(part):
         raise DataError(f"{where} has no examples")
     raw = part.cast_column("image", ImageFeature(decode=False)) if "image" in roles else part

@@ -170,20 +170,29 @@ def prepare_run(recipe: Recipe, splits: Splits | None = None) -> Run:
     model = seeded_model(task.config, recipe.train.seed)
     fresh = () if trained is None else transfer(trained, model, start.anew)
     about = About(
-        data=public_name(recipe.data.source),
-        sizes=splits.description.removeprefix(f"{recipe.data.source}: "),
+        data=public_name((recipe.data.evaluation or recipe.data).source),
+        sizes=_sizes(recipe.data, splits),
         held_out=splits.held_out,
         start=_start_in_words(source, fresh),
     )
     return Run(task, model, splits, recipe.train, about, tuple(fresh))
 
 
+def _name(source: str) -> str:
+    return Path(source).name if Path(source).exists() else source
+
+
+def _sizes(data: DataConfig, splits: Splits) -> str:
+    if data.evaluation is None:
+        return splits.description.removeprefix(f"{data.source}: ")
+    return f"{len(splits.eval):,} examples; trained on {len(splits.train):,} of {public_name(data.source)}"
+
+
 def _start_in_words(source: str, fresh: Sequence[str]) -> str:
     if source in ZOO:
         return f"random weights of the form '{source}'"
-    name = Path(source).name if Path(source).exists() else source
     parts = ", ".join(dict.fromkeys(weight.partition(".")[0] for weight in fresh))
-    return f"the weights of '{name}'" + (f", with new {parts}" if parts else "")
+    return f"the weights of '{_name(source)}'" + (f", with new {parts}" if parts else "")
 
 
 def _base(source: str, task: str) -> tuple[PerceiverConfig, PerceiverIO | None, Mapping[str, Any]]:

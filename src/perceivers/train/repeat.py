@@ -68,7 +68,7 @@ def by_folds(recipe: Recipe, splits: Splits, count: int) -> list[Part]:
         ValueError: There are less than two folds, or more than examples of a class.
     """
     _check_count("folds", count)
-    parts = []
+    parts, own_data = [], replace(recipe, data=replace(recipe.data, evaluation=None))
     for i, (train, held_out) in enumerate(_folds(recipe, splits, count)):
         sizes = f"{len(train)} to train on, {len(held_out)} held out"
         data = replace(
@@ -78,7 +78,7 @@ def by_folds(recipe: Recipe, splits: Splits, count: int) -> list[Part]:
             description=f"{splits.description}; fold {i + 1} of {count}: {sizes}",
             held_out=True,
         )
-        parts.append(Part(f"fold-{i}", recipe, data))
+        parts.append(Part(f"fold-{i}", own_data, data))
     return parts
 
 

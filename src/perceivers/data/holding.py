@@ -1,28 +1,25 @@
-"""A part of the training data held out for evaluation, where a source has no such split of its own."""
+"""Cutting an evaluation part off a source that has one split only."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from datasets import ClassLabel, Dataset, DatasetDict
+from datasets import ClassLabel, Dataset
 
 from perceivers.data.roles import DataError
 from perceivers.data.tables import GROUP
 
 
-def hold_out(train: Dataset, fraction: float, seed: int, source: str) -> dict[str, Dataset]:
+def hold_out(train: Dataset, fraction: float, seed: int, where: str) -> dict[str, Dataset]:
     """Hold out the same share of every class; a class of one example is trained on. Groups stay whole.
 
     Args:
-        train: Everything.
+        train: All examples.
         fraction: The share.
-        seed: Seed of the choice.
-        source: Where it comes from, for the error message.
-
-    Returns:
-        `train` and `eval`.
+        seed: What the choice follows from.
+        where: The source, for the error message.
 
     Raises:
-        DataError: There is only one example.
+        DataError: There are too few examples.
     """
     groups = train[GROUP] if GROUP in train.column_names else []
     if len(set(groups)) > 1:
@@ -37,7 +34,7 @@ def hold_out(train: Dataset, fraction: float, seed: int, source: str) -> dict[st
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
         held_out += members[:count].tolist()
     if not held_out:
-        raise DataError(f"{source}: {len(train)} examples are too few to hold some out for evaluation")
+        raise DataError(f"{where}: {len(train)} examples are too few to hold some out for evaluation")
     kept = np.setdiff1d(np.arange(len(train)), held_out)
     return {"train": train.select(kept), "eval": train.select(sorted(held_out))}
 
@@ -56,16 +53,21 @@ def _hold_out_groups(train: Dataset, groups: Sequence[str], fraction: float, see
     return {"train": train.select(kept), "eval": train.select(held_out)}
 
 
-def hold_out_end(text: Dataset, fraction: float, source: str) -> DatasetDict:
+def hold_end_out(text: Dataset, fraction: float, where: str) -> dict[str, Dataset]:
     """Hold out the end of a long text, so that no neighbour of a held-out piece is trained on.
 
+    Args:
+        text: Its pieces.
+        fraction: The share.
+        where: The source, for the error message.
+
     Raises:
-        DataError: The text is a single piece.
+        DataError: The text is one piece.
     """
     kept = len(text) - max(round(fraction * len(text)), 1)
     if kept < 1:
         raise DataError(
-            f"{source}: a text of {len(text)} piece is too short to hold some out for evaluation; "
-            "text_characters could be smaller"
+            f"{where}: a text of {len(text)} piece is too short to hold some out for evaluation; "
+            f"text_characters could be smaller"
         )
-    return DatasetDict({"train": text.select(range(kept)), "eval": text.select(range(kept, len(text)))})
+    return {"train": text.select(range(kept)), "eval": text.select(range(kept, len(text)))}

@@ -5,6 +5,7 @@ from importlib import resources
 import pytest
 
 from perceivers.config import override
+from perceivers.data.several import part_sources
 from perceivers.tasks import TASKS
 from perceivers.train.recipe import change_recipe, load_recipe, parse_yaml, recipe_names, recipe_text
 from perceivers.zoo import ZOO
@@ -12,7 +13,8 @@ from perceivers.zoo import ZOO
 
 def test_the_shipped_recipes() -> None:
     assert recipe_names() == [
-        *("banking77", "bccd", "books", "digits", "eurosat", "fsdd", "shapes", "sms-spam", "squad", "wnut17"),
+        *("banking77", "bccd", "books", "digits", "eurosat", "fsdd", "glue", "imdb", "shapes", "sms-spam"),
+        *("squad", "sst2", "two-texts", "wnut17"),
     ]
 
 
@@ -24,6 +26,9 @@ def test_a_shipped_recipe_fits_together_and_says_how_to_run_it(name: str) -> Non
     assert spec.task == recipe.task
     config = override(spec.config, recipe.overrides)
     labels = ("O", "B-a") if {"label", "tags", "objects"} & set(TASKS[recipe.task].roles) else None
+    if "task" in TASKS[recipe.task].roles:
+        tasks = part_sources(recipe.data.source)
+        labels = [f"{task}/{label}" for task in tasks for label in (("score",) if task == "stsb" else "ab")]
     TASKS[recipe.task].fit(config, labels, recipe.settings)
     text = (resources.files("perceivers") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
     comment = [line for line in text.splitlines() if line.startswith("#")]

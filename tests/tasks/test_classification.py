@@ -10,6 +10,7 @@ from perceivers.model import PerceiverConfig
 from perceivers.pretrained.load import seeded_model
 from perceivers.pretrained.resize import resize_positions
 from perceivers.processing.image import Interpolation, fit_image
+from perceivers.processing.text import ByteTokenizer
 from perceivers.tasks import TASKS
 from perceivers.tasks.classes import class_step, present_classes
 from perceivers.tasks.image_classification import ImageClassification
@@ -193,7 +194,7 @@ def test_mixed_targets_train_and_plain_ones_are_evaluated() -> None:
 
 def test_long_texts_are_cut_at_the_end() -> None:
     task = TextClassification.fit(TEXT_CONFIG, ("a", "b"), {})
-    assert task.tokenizer.decode(task.prepare({"text": "x" * 10 + "y" * 10})["input_ids"]) == "x" * 10 + "y" * 6
+    assert ByteTokenizer().decode(task.prepare({"text": "x" * 10 + "y" * 10})["input_ids"]) == "x" * 10 + "y" * 6
     batch = task.collate([task.prepare({"text": text, "label": 1}) for text in ("abc", "abcdef")])
     assert batch["input_ids"].shape == (2, 6)
     assert batch["keep_mask"].sum(dim=1).tolist() == [3, 6]
@@ -208,7 +209,7 @@ def test_byte_dropout_hides_bytes_while_training() -> None:
     batch = task.collate([task.prepare({"text": "abcdefgh" * (1 + i % 2), "label": 0}) for i in range(400)])
     assert task.augment(batch, training=False) is batch
     changed = task.augment(batch, training=True)
-    hidden = changed["input_ids"] == task.tokenizer.mask_id
+    hidden = changed["input_ids"] == ByteTokenizer.mask_id
     assert not hidden[~batch["keep_mask"]].any()
     assert float(hidden[batch["keep_mask"]].float().mean()) == pytest.approx(0.25, abs=0.02)
     assert torch.equal(changed["input_ids"][~hidden], batch["input_ids"][~hidden])

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from perceivers.adapters.label import LabelOutputConfig
 from perceivers.benchmark.cases import Case
+from perceivers.processing.text import ByteTokenizer
 from perceivers.tasks import TASKS
 from perceivers.tasks.base import Task
 from perceivers.tasks.fill_mask import FillMask
@@ -79,7 +80,7 @@ def _text(case: Case, task: Any, generator: torch.Generator) -> tuple[Batch, Ten
 
 def _labelled_text(case: Case, task: Any, generator: torch.Generator) -> tuple[Batch, None]:
     assert isinstance(task, TextClassification)
-    ids = _bytes(generator, case.batch_size, case.length or task.text_length, low=task.tokenizer.num_special)
+    ids = _bytes(generator, case.batch_size, case.length or task.max_length, low=ByteTokenizer.num_special)
     labels = torch.randint(len(task.labels), (case.batch_size,), generator=generator)
     return {"input_ids": ids, "keep_mask": torch.ones_like(ids, dtype=torch.bool), "label": labels}, None
 

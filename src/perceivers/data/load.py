@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,84 +27,21 @@ from perceivers.config import from_json
 from perceivers.data.class_folders import FILE_KINDS, read_class_folders
 from perceivers.data.clips import read_video_folders
 from perceivers.data.coco import coco_files
+from perceivers.data.config import DataConfig, Splits
 from perceivers.data.flow_pairs import read_flow_folder
 from perceivers.data.generated import GENERATED, source_of
 from perceivers.data.holding import hold_end_out, hold_out
 from perceivers.data.labels import LABELLINGS
+from perceivers.data.named import NAMED
 from perceivers.data.questions import one_row_a_question
 from perceivers.data.roles import ROLES, ROW_CHECKS, DataError
+from perceivers.data.several import SCORE, columns_of, join_parts, part_sources, task_labels
 from perceivers.data.sources import SOURCES
 from perceivers.data.tables import GROUP, ORIGIN, TABLE_SUFFIXES, has_image_classes, read_image_folder, read_table
 
 _TRAIN_NAMES = ("train", "training")
 # The held-out test comes first: what a run reports should not be what it was tuned on.
 _EVAL_NAMES = ("test", "eval", "evaluation", "validation", "valid", "val", "dev")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Which data.
-
-    Args:
-        source: A built-in name, a folder, a file, or a data set of the Hugging Face Hub.
-        options: Fields of a generated data set that differ from their defaults, e.g. `{"num_train": 1000}`.
-        subset: Configuration of a Hub data set; for a folder of text files the part of the name
-            before `.train.txt`; for a folder of optical flow see `read_flow_folder`.
-        train_split: Name of the training split; `None` finds it.
-        eval_split: Name of the evaluation split; `None` prefers a test split.
-        columns: Which column has which role, e.g. `{"text": "review"}`; others are found by name.
-        eval_fraction: Share held out when the source has one split only.
-        evaluation: Other data to evaluate on: its evaluation split, or all of it when it has one split only.
-        limit: Keep at most so many examples of each split, chosen at random.
-        seed: Seed of holding out and limiting.
-        text_characters: Rough length of the pieces that text files are cut into.
-    """
-
-    source: str
-    options: dict[str, Any] = field(default_factory=dict)
-    subset: str | None = None
-    train_split: str | None = None
-    eval_split: str | None = None
-    columns: dict[str, str] = field(default_factory=dict)
-    eval_fraction: float = 0.2
-    evaluation: "DataConfig | None" = None
-    limit: int | None = None
-    seed: int = 0
-    text_characters: int = 4000
-
-    def __post_init__(self) -> None:
-        if not 0 < self.eval_fraction < 1:
-            raise ValueError(f"eval_fraction ({self.eval_fraction}) must lie between 0 and 1")
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit ({self.limit}) must be at least 1")
-        if self.text_characters < 1:
-            raise ValueError(f"text_characters ({self.text_characters}) must be at least 1")
-        if self.evaluation is not None and self.evaluation.evaluation is not None:
-            raise ValueError("the data to evaluate on cannot have other data to evaluate on")
-        if self.evaluation is not None and self.eval_split is not None:
-            raise ValueError(
-                f"eval_split '{self.eval_split}' names a split of '{self.source}', which is not evaluated on; "
-                f"set evaluation.eval_split"
-            )
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Checked data.
-
-    Args:
-        train: Training split; its columns are the roles.
-        eval: Evaluation split.
-        labels: Label names in the order of the ids, when there are labels.
-        description: Source and sizes, in words.
-        held_out: Whether the evaluation split was cut off a source without splits.
-    """
-
-    train: Dataset
-    eval: Dataset
-    labels: tuple[str, ...] | None
-    description: str
-    held_out: bool = False
 
 
 def load_data(
@@ -126,25 +63,74 @@ def load_data(
         DataError: Something is missing, broken or unknown; the message names file, row and value.
     """
     with quiet():
+        if "task" in roles:
+            others = tuple(role for role in roles if role not in ("task", "label"))
+            return _load_tasks(config, others, labels, optional_roles)
         return _load(config, tuple(roles), labels, optional_roles)
+
+
+def _load_tasks(
+    config: DataConfig, roles: tuple[str, ...], labels: Sequence[str] | None, optional_roles: Sequence[str]
+) -> Splits:
+    """Load several data sets as one; a role `score` in place of `label` makes a task whose answer is a number."""
+    if config.evaluation is not None:
+        raise DataError(f"{config.source}: the data of several tasks is evaluated on its own evaluation splits")
+    sources = part_sources(config.source)
+    known = None if labels is None else task_labels(labels)
+    parts: dict[str, Splits] = {}
+    for name, source in sources.items():
+        if known is not None and name not in known:
+            raise DataError(f"{source}: '{name}' is none of the tasks {list(known)}; name the data TASK=SOURCE")
+        own = None if known is None else known[name]
+        part = replace(config, source=source, columns=columns_of(config.columns, name, list(sources)))
+        part = _known(part, (*roles, *optional_roles, "label", SCORE))
+        target = SCORE if SCORE in part.columns or own == (SCORE,) else "label"
+        parts[name] = _load(part, (*roles, target), own, optional_roles)
+    train = join_parts({name: part.train for name, part in parts.items()})
+    evaluation = join_parts({name: part.eval for name, part in parts.items()})
+    names = tuple(f"{name}/{label}" for name, part in parts.items() for label in part.labels or (SCORE,))
+    words = f"{config.source}: {len(train):,} training and {len(evaluation):,} evaluation examples"
+    return Splits(
+        train,
+        evaluation,
+        names if labels is None else tuple(labels),
+        f"{words} of the tasks {', '.join(parts)}",
+        any(part.held_out for part in parts.values()),
+    )
+
+
+def _known(config: DataConfig, roles: Sequence[str]) -> DataConfig:
+    """Return the config with what is known of a data set by its name; what was asked for wins."""
+    named = NAMED.get(config.source)
+    if named is None or Path(config.source).exists():
+        return config
+    if config.subset not in (None, named.subset):
+        raise DataError(f"'{config.source}' has no subset '{config.subset}'")
+    columns = {role: column for role, column in named.columns.items() if role in roles} | config.columns
+    eval_split = config.eval_split or named.eval_split
+    return replace(config, subset=named.subset, eval_split=eval_split, columns=columns)
 
 
 def _load(
     config: DataConfig, roles: tuple[str, ...], labels: Sequence[str] | None, optional_roles: Sequence[str]
 ) -> Splits:
-    opened = _split(_open(config, (*roles, *optional_roles)), config)
+    possible = (*roles, *optional_roles)
+    config = _known(config, possible)
+    opened = _split(_open(config, possible), config)
     configs: dict[str, DataConfig] = {"train": config, "eval": config}
     if config.evaluation is not None:
-        other = _split(_open(config.evaluation, (*roles, *optional_roles)), config.evaluation)
+        configs["eval"] = _known(config.evaluation, possible)
+        other = _split(_open(configs["eval"], possible), configs["eval"])
         opened = {"train": opened["train"], "eval": other.get("eval", other["train"])}
-        configs["eval"] = config.evaluation
     if "answers" in roles:
         opened = {name: one_row_a_question(part) for name, part in opened.items()}
     required = roles
+    # A column that was named for another role is not found by its name.
+    free = [set(_columns_of(part)) - set(configs[name].columns.values()) for name, part in opened.items()]
     roles += tuple(
         role
         for role in optional_roles
-        if role in config.columns or all(_column_of(part, role, configs[name]) for name, part in opened.items())
+        if role in config.columns or all(names & set(ROLES[role].names) for names in free)
     )
     parts = {
         name: _with_roles(part, roles, configs[name], f"{configs[name].source} [{name}]")
@@ -206,7 +192,8 @@ def _open(config: DataConfig, roles: Sequence[str]) -> DatasetDict:
     if path.is_dir():
         return _open_folder(path, config, roles)
     try:
-        loaded = _from_hub(config.source, config.subset)
+        named = NAMED.get(config.source)
+        loaded = _from_hub(named.repository if named else config.source, config.subset)
     except (FileNotFoundError, ConnectionError, ValueError, OSError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(

@@ -54,6 +54,19 @@ def _check_label(value: Any) -> str | None:
     return None
 
 
+def _check_text_pair(value: Any) -> str | None:
+    # Some pairs of GLUE's QQP have an empty side.
+    return None if isinstance(value, str) else f"text_pair must be a string, got {value!r}"
+
+
+def _check_score(value: Any) -> str | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return f"a score must be a number, got {value!r}"
+    return None if np.isfinite(number) else f"a score must be finite, got {value!r}"
+
+
 def _check_tokens(value: Any) -> str | None:
     if not isinstance(value, list):
         return f"tokens must be a list of words, got {value!r}"
@@ -172,8 +185,12 @@ def _compare(name: str, size: Size, frame1: str) -> str | None:
 
 
 ROLES: Registry[Role] = Registry("role")
-ROLES.add("text", Role(names=("text", "sentence", "content", "review", "message", "question"), check=_check_text))
+_TEXT_NAMES = ("text", "sentence", "content", "review", "message", "question", "sentence1", "question1", "premise")
+ROLES.add("text", Role(names=_TEXT_NAMES, check=_check_text))
+ROLES.add("text_pair", Role(names=("text_pair", "sentence2", "question2", "hypothesis"), check=_check_text_pair))
 ROLES.add("label", Role(names=("label", "labels", "intent", "category", "class", "target"), check=_check_label))
+ROLES.add("task", Role(names=("task",), check=_check_text))
+ROLES.add("score", Role(names=("score", "similarity", "rating"), check=_check_score))
 ROLES.add("tokens", Role(names=("tokens", "words"), check=_check_tokens))
 ROLES.add("tags", Role(names=("tags", "ner_tags", "labels", "ner", "tag"), check=_check_tags))
 ROLES.add("question", Role(names=("question", "query"), check=_check_text))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.parquet
 
+from perceivers.data.named import NAMED
 from perceivers.data.roles import ROLES, DataError
 from perceivers.data.tables import json_lines, text_lines
 
@@ -100,8 +101,10 @@ def _lines(path: Path) -> Iterator[tuple[int, Row]]:
 def _from_hub(source: str, subset: str | None, split: str | None) -> Iterator[tuple[str, Row]]:
     from datasets import IterableDataset, load_dataset
 
+    named = NAMED.get(source)
+    repository, subset = (named.repository, subset or named.subset) if named else (source, subset)
     try:
-        loaded = load_dataset(source, subset, split=split, streaming=True)
+        loaded = load_dataset(repository, subset, split=split, streaming=True)
     except (FileNotFoundError, ConnectionError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"'{source}' is no file, and cannot be streamed from the Hub: {reason}") from error

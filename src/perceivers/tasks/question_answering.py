@@ -23,8 +23,7 @@ from perceivers.processing.text import ByteTokenizer, windows
 from perceivers.tasks.answer_spans import AnswerScore, Span, likeliest_spans
 from perceivers.tasks.base import TASKS, PreparedRows, Result, Rows, Step, Task, to_device
 from perceivers.tasks.drawing import below, draw_bars
-from perceivers.tasks.masking import random_mask
-from perceivers.tasks.texts import draw_text_weights
+from perceivers.tasks.texts import draw_text_weights, with_bytes_hidden
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -230,11 +229,8 @@ class QuestionAnswering(Task[QuestionAnsweringSettings]):
 
     def augment(self, batch: dict[str, Tensor], *, training: bool) -> dict[str, Tensor]:
         """Hide a share of the bytes while training."""
-        if not training or not self.settings.byte_dropout:
-            return batch
-        text = batch["keep_mask"] & (batch["input_ids"] >= self.tokenizer.num_special)
-        hidden = random_mask(text, self.settings.byte_dropout)
-        return {**batch, "input_ids": batch["input_ids"].masked_fill(hidden, self.tokenizer.mask_id)}
+        share = self.settings.byte_dropout
+        return with_bytes_hidden(batch, share) if training and share else batch
 
     def step(self, model: PerceiverIO, batch: Mapping[str, Tensor]) -> Step:
         """Return the cross-entropy of first and last places, the mean of both, over windows."""

@@ -11,12 +11,17 @@ from torch import Tensor
 
 from perceivers.adapters.text import TextInputConfig
 from perceivers.model import PerceiverConfig, PerceiverIO
-from perceivers.processing.text import ByteTokenizer
 from perceivers.tasks.base import TASKS, Result, Rows
 from perceivers.tasks.classes import Classification, ClassificationSettings, target_of
-from perceivers.tasks.drawing import beside, draw_bars, draw_text
-from perceivers.tasks.masking import random_mask
-from perceivers.tasks.texts import draw_text_weights, frame
+from perceivers.tasks.drawing import beside, draw_bars
+from perceivers.tasks.texts import (
+    check_not_empty,
+    draw_text_weights,
+    draw_texts,
+    read_texts,
+    text_batch,
+    with_bytes_hidden,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -38,10 +43,11 @@ class TextClassificationSettings(ClassificationSettings):
 
 @TASKS.register("text-classification")
 class TextClassification(Classification[TextClassificationSettings]):
-    """One label a text; text longer than the model reads is cut at the end."""
+    """One label a text, or a pair of texts; text longer than the model reads is cut at the end."""
 
     Settings = TextClassificationSettings
     roles: ClassVar[tuple[str, ...]] = ("text", "label")
+    optional_roles: ClassVar[tuple[str, ...]] = ("text_pair",)
     input_role = "text"
     default_model = "text-classifier-small"
 
@@ -49,8 +55,7 @@ class TextClassification(Classification[TextClassificationSettings]):
         super().__init__(settings, config)
         if not isinstance(config.inputs, TextInputConfig):
             raise ValueError(f"text-classification needs a model with text inputs, not '{config.inputs.kind}'")
-        self.text_length = config.inputs.max_length - 2 * settings.special_tokens
-        self.tokenizer = ByteTokenizer()
+        self.max_length = config.inputs.max_length
 
     @classmethod
     def example(cls) -> "tuple[Self, Rows]":
@@ -61,41 +66,41 @@ class TextClassification(Classification[TextClassificationSettings]):
         rows = [{"text": text, "label": i % 2} for i, text in enumerate(texts)]
         return cls.fit(ZOO["text-classifier-small"].config, ("a", "b"), {}), rows
 
+    def input_of(self, row: Mapping[str, Any]) -> Any:
+        """Return the row's text; with a second one, both by name."""
+        return row["text"] if row.get("text_pair") is None else {name: row[name] for name in ("text", "text_pair")}
+
     def prepare(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the ids of the text's first bytes."""
-        ids = self.tokenizer.encode(row["text"])[: self.text_length]
-        return {"input_ids": frame(ids) if self.settings.special_tokens else ids, **target_of(row)}
+        """Return the ids of the text's first bytes, or of those of two texts; see `read_texts`."""
+        special = self.settings.special_tokens
+        ids = read_texts(row["text"], row.get("text_pair"), self.max_length, special_tokens=special)
+        return {"input_ids": ids, **target_of(row)}
 
     def collate(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Return `input_ids` and `keep_mask` (B, M), padded to the longest, and, when known, `label` (B,)."""
-        input_ids, keep_mask = self.tokenizer.pad([item["input_ids"] for item in items])
-        batch = {"input_ids": torch.from_numpy(input_ids), "keep_mask": torch.from_numpy(keep_mask)}
+        batch = text_batch(items)
         if "label" in items[0]:
             batch["label"] = torch.tensor([item["label"] for item in items])
         return batch
 
     def augment(self, batch: dict[str, Tensor], *, training: bool) -> dict[str, Tensor]:
         """Hide a share of the bytes while training."""
-        if not training or not self.settings.byte_dropout:
-            return batch
-        hidden = random_mask(batch["keep_mask"], self.settings.byte_dropout)
-        return {**batch, "input_ids": batch["input_ids"].masked_fill(hidden, self.tokenizer.mask_id)}
+        share = self.settings.byte_dropout
+        return with_bytes_hidden(batch, share) if training and share else batch
 
     @torch.inference_mode()
     def predict(self, model: PerceiverIO, inputs: Sequence[Any], *, top_k: int = 5) -> list[Result]:
-        """Classify texts.
+        """Classify texts, or pairs of them given as mappings with `text` and `text_pair`.
 
         Raises:
             ValueError: A text is empty.
         """
-        for i, value in enumerate(inputs):
-            if not self.row_of(value)[self.input_role]:
-                raise ValueError(f"text {i} is empty; text-classification needs at least one character")
+        check_not_empty((self.row_of(value)["text"] for value in inputs), self.name)
         return super().predict(model, inputs, top_k=top_k)
 
     def picture(self, value: Any, result: Result) -> Image.Image:
         """Draw the text beside its scores."""
-        return beside(draw_text(self.row_of(value)[self.input_role]), draw_bars(result))
+        return beside(draw_texts(self.row_of(value)), draw_bars(result))
 
     def draw_weights(self, item: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Image.Image:
         """Colour the text's bytes."""

@@ -1,14 +1,18 @@
 """What tasks that read text have in common."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from PIL import Image
+from torch import Tensor
 
 from perceivers.processing.heat_pictures import heat_on_text
 from perceivers.processing.text import ByteTokenizer, windows
+from perceivers.tasks.drawing import below, draw_text
+from perceivers.tasks.masking import random_mask
 
 _TOKENIZER = ByteTokenizer()
 # Stands for a hidden byte in pictures.
@@ -18,6 +22,55 @@ _HIDDEN = ord("_")
 def frame(ids: Int[np.ndarray, "M"]) -> Int[np.ndarray, "M+2"]:
     """Put the ids of a beginning and an end around a text, as the tokenizer of `transformers` does."""
     return np.concatenate([[_TOKENIZER.cls_id], ids, [_TOKENIZER.sep_id]])
+
+
+def read_texts(text: str, text_pair: str | None, max_length: int, *, special_tokens: bool) -> Int[np.ndarray, "M"]:
+    """Return the ids of a text, or of two texts with the id of a separator between them.
+
+    Args:
+        text: The text.
+        text_pair: The second one, if there is one.
+        max_length: What the model reads. What is longer is cut at its end; of two texts the longer one is.
+        special_tokens: Put a beginning and an end around them.
+    """
+    room = max_length - 2 * special_tokens
+    ids = _TOKENIZER.encode(text)
+    if text_pair is None:
+        ids = ids[:room]
+    else:
+        second, room = _TOKENIZER.encode(text_pair), room - 1
+        half = room // 2
+        # A text that is shorter than its half leaves the rest to the other.
+        first_room = max(half, room - len(second))
+        second_room = max(room - half, room - len(ids))
+        ids = np.concatenate([ids[:first_room], [_TOKENIZER.sep_id], second[:second_room]])
+    return frame(ids) if special_tokens else ids
+
+
+def text_batch(items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    """Return the `input_ids` of prepared rows, padded to the longest, and their `keep_mask`, both (B, M)."""
+    input_ids, keep_mask = _TOKENIZER.pad([item["input_ids"] for item in items])
+    return {"input_ids": torch.from_numpy(input_ids), "keep_mask": torch.from_numpy(keep_mask)}
+
+
+def with_bytes_hidden(batch: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Return a batch of texts in which a share of the bytes, drawn at random, is replaced by the mask."""
+    text = batch["keep_mask"] & (batch["input_ids"] >= _TOKENIZER.num_special)
+    hidden = random_mask(text, share)
+    return {**batch, "input_ids": batch["input_ids"].masked_fill(hidden, _TOKENIZER.mask_id)}
+
+
+def check_not_empty(texts: Iterable[str], task: str) -> None:
+    """Raise a `ValueError` that names the first text of no characters."""
+    for i, text in enumerate(texts):
+        if not text:
+            raise ValueError(f"text {i} is empty; {task} needs at least one character")
+
+
+def draw_texts(row: Mapping[str, Any]) -> Image.Image:
+    """Draw a row's text, and the second one below it, if there is one."""
+    pair = row.get("text_pair")
+    return draw_text(row["text"]) if pair is None else below([draw_text(row["text"]), draw_text(pair)])
 
 
 def text_pieces(ids: Int[np.ndarray, "M"], max_length: int, *, special_tokens: bool) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ import yaml
 
 from perceivers.config import from_json, override, to_json
 from perceivers.data import DataConfig, Splits, load_data
+from perceivers.data.several import public_name
 from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.pretrained.load import seeded_model
 from perceivers.pretrained.source import open_source
@@ -169,7 +170,7 @@ def prepare_run(recipe: Recipe, splits: Splits | None = None) -> Run:
     model = seeded_model(task.config, recipe.train.seed)
     fresh = () if trained is None else transfer(trained, model, start.anew)
     about = About(
-        data=_name((recipe.data.evaluation or recipe.data).source),
+        data=public_name((recipe.data.evaluation or recipe.data).source),
         sizes=_sizes(recipe.data, splits),
         held_out=splits.held_out,
         start=_start_in_words(source, fresh),
@@ -184,7 +185,7 @@ def _name(source: str) -> str:
 def _sizes(data: DataConfig, splits: Splits) -> str:
     if data.evaluation is None:
         return splits.description.removeprefix(f"{data.source}: ")
-    return f"{len(splits.eval):,} examples; trained on {len(splits.train):,} of {_name(data.source)}"
+    return f"{len(splits.eval):,} examples; trained on {len(splits.train):,} of {public_name(data.source)}"
 
 
 def _start_in_words(source: str, fresh: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from statistics import mean, stdev
 
 import numpy as np
 from accelerate import PartialState
+from datasets import ClassLabel
 
 from perceivers.data import Splits
 from perceivers.processing.files import write_whole
@@ -129,7 +130,8 @@ def _folds(recipe: Recipe, splits: Splits, count: int) -> Iterator[tuple[np.ndar
     from sklearn.model_selection import KFold, StratifiedKFold
 
     size = len(splits.train)
-    if splits.labels is None or "label" not in splits.train.column_names:
+    # Labels of several tasks, or several of an example, are no classes of examples.
+    if splits.labels is None or not isinstance(splits.train.features.get("label"), ClassLabel):
         if size < count:
             raise ValueError(f"folds ({count}) must be at most the {size} training examples")
         return KFold(count, shuffle=True, random_state=recipe.data.seed).split(np.arange(size))

@@ -76,27 +76,39 @@ ZOO.add(
     ),
 )
 
+_TEXT_CLASSIFIER = PerceiverConfig(
+    inputs=_text_input(256, 128, embedding_init_scale=0.1),
+    encoder=EncoderConfig(
+        num_latents=64,
+        latent_channels=192,
+        num_blocks=1,
+        num_layers_per_block=6,
+        num_cross_heads=4,
+        num_self_heads=4,
+        self_widening_factor=2,
+    ),
+    queries=LearnedQueryConfig(num_channels=192),
+    decoder=CrossAttentionDecoderConfig(num_heads=4, query_residual=True),
+    outputs=LabelOutputConfig(num_classes=2),
+)
+
 ZOO.add(
     "text-classifier-small",
     Spec(
         name="text-classifier-small",
         task="text-classification",
         summary="Byte-level text classifier for up to 256 bytes, sized for a CPU",
-        config=PerceiverConfig(
-            inputs=_text_input(256, 128, embedding_init_scale=0.1),
-            encoder=EncoderConfig(
-                num_latents=64,
-                latent_channels=192,
-                num_blocks=1,
-                num_layers_per_block=6,
-                num_cross_heads=4,
-                num_self_heads=4,
-                self_widening_factor=2,
-            ),
-            queries=LearnedQueryConfig(num_channels=192),
-            decoder=CrossAttentionDecoderConfig(num_heads=4, query_residual=True),
-            outputs=LabelOutputConfig(num_classes=2),
-        ),
+        config=_TEXT_CLASSIFIER,
+    ),
+)
+
+ZOO.add(
+    "multitask-text-small",
+    Spec(
+        name="multitask-text-small",
+        task="multitask-text-classification",
+        summary="The byte-level text classifier with a query a task, sized for a CPU",
+        config=_TEXT_CLASSIFIER,
     ),
 )
 

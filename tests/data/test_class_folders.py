@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from perceivers.data import DataConfig, DataError, Splits, load_data, predict_inputs
-from perceivers.data.load import _with_roles  # pyright: ignore[reportPrivateUsage]
+from perceivers.data.columns import with_roles
 
 
 def load(source: Path, **fields: Any) -> Splits:
@@ -97,7 +97,7 @@ def test_sound_of_hugging_face_data_sets_is_not_decoded_by_them(tmp_path: Path) 
     stored = {"bytes": None, "path": str(tmp_path / "a.wav")}
     part = datasets.Dataset.from_dict({"audio": [stored], "label": ["x"]})
     part = part.cast_column("audio", datasets.Audio(sampling_rate=8000))
-    kept = _with_roles(part, ("audio", "label"), DataConfig(source="on/the-hub"), "here")
+    kept = with_roles(part, ("audio", "label"), DataConfig(source="on/the-hub"), "here")
     assert kept[0]["audio"] == stored
 
 

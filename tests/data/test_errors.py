@@ -164,7 +164,7 @@ def test_a_data_set_that_is_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(name: str, subset: str | None) -> None:
         raise ConnectionError("no way\nthere")
 
-    monkeypatch.setattr("perceivers.data.load._from_hub", unreachable)
+    monkeypatch.setattr("perceivers.data.opening._see_hub", unreachable)
     with pytest.raises(DataError, match=r"'nowhere'.*digits.*no way") as error:
         load_data(DataConfig(source="nowhere"), TEXT_LABEL)
     assert "\n" not in str(error.value)

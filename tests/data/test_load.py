@@ -203,7 +203,7 @@ def test_hub_data_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     features = datasets.Features({"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["n", "p"])})
     part = datasets.Dataset.from_dict({"sentence": ["a", "b", "c"], "label": [1, 0, 1]}, features=features)
     loaded = datasets.DatasetDict({"train": part, "validation": part.select([0])})
-    monkeypatch.setattr("perceivers.data.load._from_hub", lambda name, subset: loaded)
+    monkeypatch.setattr("perceivers.data.opening.from_hub", lambda config: loaded)
     splits = load("someone/reviews", TEXT_LABEL)
     assert splits.train["text"][:] == ["a", "b", "c"]
     assert splits.train["label"][:] == [1, 0, 1]

@@ -12,7 +12,6 @@ from PIL import Image
 
 from box_examples import write_rectangles
 from perceivers.data import DataConfig, DataError, Splits, load_data
-from perceivers.data import load as loading
 from perceivers.data.objects import parse_objects
 
 ROLES = ("image", "objects")
@@ -175,7 +174,7 @@ def test_data_of_the_hub_has_its_labels_by_name(monkeypatch: pytest.MonkeyPatch)
     image = Image.fromarray(np.zeros((30, 40, 3), np.uint8))
     objects = [{"bbox": [[1, 2, 3, 4], [5, 6, 7, 8]], "category": [1, 0]}, {"bbox": [], "category": []}]
     part = Dataset.from_dict({"image": [image, image], "objects": objects}, features=features)
-    monkeypatch.setattr(loading, "_from_hub", lambda name, subset: DatasetDict({"train": part, "test": part}))
+    monkeypatch.setattr("perceivers.data.opening.from_hub", lambda config: DatasetDict({"train": part, "test": part}))
     splits = load_data(DataConfig(source="someone/boxes"), ROLES)
     assert splits.labels == ("zebra", "ant")
     assert splits.train[0]["objects"] == [

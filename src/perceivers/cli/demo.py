@@ -138,7 +138,7 @@ def _find(recipe: Recipe, run: Run, output: Path, quick: bool) -> Findings:
             confidences=np.array([result[0]["score"] for result in results]),
         ),
         difference=difference,
-        baseline=fit_baseline(as_arrays(run.splits.train), (images, targets)),
+        baseline=fit_baseline(as_arrays(run.splits.rows), (images, targets)),
         history=result.history,
         steps=result.steps,
         seconds=result.seconds,

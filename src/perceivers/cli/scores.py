@@ -36,7 +36,7 @@ def evaluate_model(
     task = pipe.task
     config = from_json(DataConfig, data, "data")
     splits = load_data(config, task.roles, labels=task.labels, optional_roles=task.optional_roles)
-    rows = concatenate_datasets([splits.train, splits.eval]) if everything else splits.eval
+    rows = concatenate_datasets([splits.rows, splits.eval]) if everything else splits.eval
     metrics = evaluate(task, pipe.model, rows, batch_size=batch_size or task.batch_size)
     if as_json:
         show.json_line(

@@ -44,6 +44,15 @@ EvalData = Annotated[
         metavar="SOURCE", help="Where the data to score on comes from, when elsewhere.", rich_help_panel=_DATA
     ),
 ]
+Streaming = Annotated[
+    bool | None,
+    typer.Option(
+        "--streaming/--no-streaming",
+        help="Never hold the training split: for data larger than memory.",
+        rich_help_panel=_DATA,
+        show_default=False,
+    ),
+]
 Epochs = Annotated[float | None, typer.Option(min=0, help="Passes over the training split.", rich_help_panel=_TRAINING)]
 MaxSteps = Annotated[
     int | None, typer.Option(min=1, help="Optimiser steps, instead of passes.", rich_help_panel=_TRAINING)
@@ -142,6 +151,7 @@ def train(
     data_option: DataOptions = None,
     column: Columns = None,
     limit: Limit = None,
+    streaming: Streaming = None,
     epochs: Epochs = None,
     max_steps: MaxSteps = None,
     batch_size: StepSize = None,
@@ -177,6 +187,7 @@ def train(
         "data.eval_split": eval_split if eval_data is None else None,
         "data.evaluation": None if eval_data is None else {"source": eval_data, "eval_split": eval_split},
         "data.limit": limit,
+        "data.streaming": streaming,
         "train.epochs": epochs,
         "train.max_steps": max_steps,
         "train.batch_size": batch_size,

@@ -20,12 +20,14 @@ class Labelling:
 
     Args:
         names: Returns the label names of a training split.
+        declared: Returns those that the data set itself declares, as the Hub's do, or `None`.
         encode: Returns a split with ids instead of labels, refusing unknown ones.
         fewest: How many label names there must be.
         use: What they are for, in words.
     """
 
     names: Callable[[Dataset], tuple[str, ...]]
+    declared: Callable[[Dataset], tuple[str, ...] | None]
     encode: Callable[[Dataset, Sequence[str]], Dataset]
     fewest: int
     use: str
@@ -44,10 +46,15 @@ def _id_of(value: Any, index: dict[str, int], own: Sequence[str] | None, where: 
     return index[name]
 
 
+def _names_of_labels(part: Dataset) -> tuple[str, ...] | None:
+    feature, _ = _label_of(part)
+    return tuple(feature.names) if isinstance(feature, ClassLabel) else None
+
+
 def _label_names(train: Dataset) -> tuple[str, ...]:
-    feature, _ = _label_of(train)
-    if isinstance(feature, ClassLabel):
-        return tuple(feature.names)
+    own = _names_of_labels(train)
+    if own is not None:
+        return own
     return _sorted_names(value for labels in train["label"] for value in _listed(labels))
 
 
@@ -145,7 +152,7 @@ def _names_of_objects(part: Dataset) -> tuple[str, ...] | None:
 
 
 LABELLINGS: dict[str, Labelling] = {
-    "label": Labelling(_label_names, _encode_labels, fewest=2, use="classification"),
-    "tags": Labelling(_tag_names, _encode_tags, fewest=2, use="classification"),
-    "objects": Labelling(_object_names, _encode_objects, fewest=1, use="detection"),
+    "label": Labelling(_label_names, _names_of_labels, _encode_labels, fewest=2, use="classification"),
+    "tags": Labelling(_tag_names, _names_of_tags, _encode_tags, fewest=2, use="classification"),
+    "objects": Labelling(_object_names, _names_of_objects, _encode_objects, fewest=1, use="detection"),
 }

@@ -48,7 +48,7 @@ def public_name(source: str) -> str:
     return ",".join(Path(part).name if Path(part).exists() else part for part in parts)
 
 
-def columns_of(columns: Mapping[str, str], name: str, names: Sequence[str]) -> dict[str, str]:
+def columns_by_task(columns: Mapping[str, str], name: str, names: Sequence[str]) -> dict[str, str]:
     """Return which column has which role in one of several data sets.
 
     Args:

@@ -41,13 +41,22 @@ def read_table(path: Path, text_characters: int) -> Dataset:
     rows = list(_rows(path, text_characters))
     if not rows:
         raise DataError(f"{path}: the file has no rows")
+    return table_of(rows, str(path))
+
+
+def table_of(rows: list[dict[str, Any]], where: str) -> Dataset:
+    """Put rows, each with its origin, into a table; what a row lacks is `None`.
+
+    Raises:
+        DataError: A column mixes kinds of values.
+    """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     for name in columns:
         _check_kind(rows, name)
     try:
         return Dataset.from_dict({name: [row.get(name) for row in rows] for name in columns})
     except (ValueError, TypeError, OverflowError) as error:
-        raise DataError(f"{path}: a column mixes kinds of values: {error}") from error
+        raise DataError(f"{where}: a column mixes kinds of values: {error}") from error
 
 
 def _check_kind(rows: list[dict[str, Any]], name: str) -> None:

@@ -16,6 +16,7 @@ from torchmetrics import MetricCollection
 
 from perceivers.config import from_json, to_json
 from perceivers.data.inputs import FOLDER_ROLES, predict_inputs
+from perceivers.data.stream import Stream
 from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.processing.files import write_picture, write_whole
 from perceivers.registry import Registry
@@ -119,7 +120,7 @@ class Task(ABC, Generic[SettingsT]):
     def collate(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Put prepared rows into one batch."""
 
-    def study(self, rows: Rows) -> None:
+    def study(self, rows: Rows | Stream) -> None:
         """See the training split before training begins: what the loss depends on, and is not kept with the model."""
 
     def dataset(self, rows: Rows, *, training: bool) -> Dataset[dict[str, Any]]:

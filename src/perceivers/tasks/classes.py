@@ -16,6 +16,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from perceivers.adapters.label import LabelOutputConfig
+from perceivers.data.stream import Stream
 from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.tasks.base import Result, Rows, Step, Task, to_device
 
@@ -80,11 +81,20 @@ class Classification(Task[ClassificationSettingsT]):
         """Label names."""
         return self.settings.labels
 
-    def study(self, rows: Rows) -> None:
-        """Find the weights of the classes."""
+    def study(self, rows: Rows | Stream) -> None:
+        """Find the weights of the classes.
+
+        Raises:
+            ValueError: They are to be balanced, and how often each occurs in a stream is not known.
+        """
         wanted = self.settings.class_weights
         if isinstance(wanted, dict):
             self.weights = torch.tensor([float(wanted.get(name, 1.0)) for name in self.labels])
+        elif wanted == "balanced" and isinstance(rows, Stream):
+            raise ValueError(
+                "class_weights 'balanced' needs to know how often each class occurs, which a stream does not tell; "
+                "give the weights: {name: weight}"
+            )
         elif wanted == "balanced":
             self.weights = balanced_weights([int(label) for label in column(rows, "label")], len(self.labels))
 

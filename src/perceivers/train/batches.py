@@ -38,6 +38,19 @@ class Order:
         """Whole micro-batches in a pass; the rest of a shuffled pass is left out."""
         return max(self.num_examples // self.batch_size, 1)
 
+    @property
+    def facts(self) -> dict[str, int]:
+        """What the order follows from."""
+        return {"examples": self.num_examples, "batch_size": self.batch_size, "seed": self.seed}
+
+    def batches(self, start: int, count: int) -> "EndlessBatches":
+        """Return this process's micro-batches from `start` on, `count` of them."""
+        return EndlessBatches(self, start, count)
+
+    def names(self, number: int) -> list[int]:
+        """Return the examples of a micro-batch, of all processes."""
+        return self.batch(number).tolist()
+
     def epoch(self, number: int) -> np.ndarray:
         """Return the order of all examples in one pass."""
         return np.random.default_rng([self.seed, number]).permutation(self.num_examples)

@@ -101,7 +101,7 @@ class TrainConfig:
         max_grad_norm: Gradients are clipped to this norm; `None` leaves them.
         ema_decay: Decay of a moving average of the weights, which is then what is evaluated and
             saved; `None` for none.
-        eval_every: Steps between evaluations; `None` evaluates after each epoch.
+        eval_every: Steps between evaluations; `None` evaluates after each epoch, and on a stream every 1,000 steps.
         checkpoint_every: Steps between checkpoints; `None` writes one after each evaluation.
         keep_checkpoints: How many of the newest checkpoints to keep.
         patience: Stop after so many evaluations without a better score; `None` never stops early.

@@ -14,15 +14,16 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from perceivers.config import to_json
+from perceivers.data.stream import Stream
 from perceivers.model import PerceiverIO
 from perceivers.pretrained.folder import WEIGHTS_FILE, load_weights, save_folder
 from perceivers.processing.files import write_whole
 from perceivers.tasks.base import Rows, Step, Task, to_device
 from perceivers.train.averaging import moving_average
-from perceivers.train.batches import EndlessBatches, Order
+from perceivers.train.batches import Order
 from perceivers.train.card import About, Outcome, write_card
 from perceivers.train.checkpoint import latest_checkpoint, load_checkpoint, write_checkpoint
 from perceivers.train.compiling import check_compiler, compiled_layers, not_compiled
@@ -33,11 +34,14 @@ from perceivers.train.optim import make_optimizer, make_schedule
 from perceivers.train.progress import RunProgress
 from perceivers.train.sharding import Shards, check_sharding, shard, take_over, whole, whole_number
 from perceivers.train.state import Entry, Progress, RunResult
+from perceivers.train.streamed import References, StreamOrder
 from perceivers.train.threads import compute_threads
 from perceivers.train.trackers import check_tracker, flat
 
 HISTORY_FILE = "history.jsonl"
 METRICS_FILE = "metrics.json"
+# Steps between evaluations of a run on a stream, unless it says otherwise.
+_STREAM_EVAL_EVERY = 1000
 
 
 class Trainer:
@@ -48,7 +52,7 @@ class Trainer:
     Args:
         task: The task, fitted to the model's config.
         model: The model; trained in place. After `run` it holds the weights that were saved.
-        train_rows: Training split.
+        train_rows: Training split, or a stream of it.
         eval_rows: Evaluation split.
         config: How the run goes.
         folder: Where everything is written.
@@ -56,7 +60,7 @@ class Trainer:
         show_progress: Draw the progress bar.
 
     Raises:
-        ValueError: The training split is empty, the tracker is unknown or not installed, or there is no compiler
+        ValueError: The training split is empty, a stream has no number of steps, the tracker is unknown or not installed, or there is no compiler
             where one is asked for.
     """
 
@@ -64,7 +68,7 @@ class Trainer:
         self,
         task: Task[Any],
         model: PerceiverIO,
-        train_rows: Rows,
+        train_rows: Rows | Stream,
         eval_rows: Rows,
         config: TrainConfig,
         folder: str | Path,
@@ -91,17 +95,16 @@ class Trainer:
         if config.compile:
             check_compiler(self.accelerator.device)
         task.study(train_rows)
-        self.dataset = task.dataset(train_rows, training=True)
-        self.order = Order(
-            num_examples=len(self.dataset),  # pyright: ignore[reportArgumentType]
-            batch_size=config.batch_size // config.accumulation,
-            seed=config.seed,
-            rank=self.accelerator.process_index,
-            world_size=self.accelerator.num_processes,
-        )
-        steps_per_epoch = max(self.order.batches_per_epoch // config.accumulation, 1)
-        self.num_steps = config.max_steps or max(math.ceil(config.epochs * steps_per_epoch), 1)
-        self.eval_every = config.eval_every or steps_per_epoch
+        self.dataset, self.order = self._examples(train_rows)
+        if self.order.batches_per_epoch is None:
+            if config.max_steps is None:
+                raise ValueError("how long a pass over a stream is, is not known: set train.max_steps (--max-steps)")
+            self.num_steps = config.max_steps
+            self.eval_every = config.eval_every or min(_STREAM_EVAL_EVERY, self.num_steps)
+        else:
+            steps_per_epoch = max(self.order.batches_per_epoch // config.accumulation, 1)
+            self.num_steps = config.max_steps or max(math.ceil(config.epochs * steps_per_epoch), 1)
+            self.eval_every = config.eval_every or steps_per_epoch
         self.checkpoint_every = config.checkpoint_every or self.eval_every
         restrict(model, config.trainable, config.lora, config.seed)
         self.bare = model.to(self.accelerator.device)
@@ -151,7 +154,7 @@ class Trainer:
             self._start_anew()
         self._start_trackers()
         remaining = (self.num_steps - self.progress.step) * self.config.accumulation
-        batches = EndlessBatches(self.order, self.progress.step * self.config.accumulation, max(remaining, 0))
+        batches = self.order.batches(self.progress.step * self.config.accumulation, max(remaining, 0))
         loader = DataLoader(
             self.dataset,
             batch_sampler=batches,
@@ -207,7 +210,7 @@ class Trainer:
     def _check_finite(self, name: str, value: float) -> None:
         if not math.isfinite(value):
             first = self.progress.step * self.config.accumulation
-            examples = [int(i) for batch in range(self.config.accumulation) for i in self.order.batch(first + batch)]
+            examples = [i for batch in range(self.config.accumulation) for i in self.order.names(first + batch)]
             raise ValueError(
                 f"the {name} is {value} at step {self.progress.step + 1}, on examples {examples} of the training "
                 f"split; the newest checkpoint is from before. Try a lower learning rate, or mixed_precision 'no'"
@@ -290,10 +293,19 @@ class Trainer:
         self.accelerator.end_training()
         return RunResult(scores, progress.history, progress.step, progress.seconds, stopped)
 
+    def _examples(self, rows: Rows | Stream) -> tuple[Dataset[dict[str, Any]], Order | StreamOrder]:
+        """Return the training examples, and the order in which they come."""
+        size, seed = self.config.batch_size // self.config.accumulation, self.config.seed
+        rank, world_size = self.accelerator.process_index, self.accelerator.num_processes
+        if isinstance(rows, Stream):
+            return References(), StreamOrder(rows, self.task, size, seed, rank, world_size)
+        examples = self.task.dataset(rows, training=True)
+        count = len(examples)  # pyright: ignore[reportArgumentType]
+        order = Order(num_examples=count, batch_size=size, seed=seed, rank=rank, world_size=world_size)
+        return examples, order
+
     def _order_facts(self) -> dict[str, int]:
-        order = self.order
-        facts = {"examples": order.num_examples, "batch_size": order.batch_size, "seed": order.seed}
-        return {**facts, "accumulation": self.config.accumulation}
+        return {**self.order.facts, "accumulation": self.config.accumulation}
 
     @property
     def checkpoints(self) -> Path:

@@ -185,7 +185,8 @@ def _name(source: str) -> str:
 def _sizes(data: DataConfig, splits: Splits) -> str:
     if data.evaluation is None:
         return splits.description.removeprefix(f"{data.source}: ")
-    return f"{len(splits.eval):,} examples; trained on {len(splits.train):,} of {public_name(data.source)}"
+    trained = "a stream" if data.streaming else f"{len(splits.rows):,}"
+    return f"{len(splits.eval):,} examples; trained on {trained} of {public_name(data.source)}"
 
 
 def _start_in_words(source: str, fresh: Sequence[str]) -> str:

@@ -73,8 +73,8 @@ def by_folds(recipe: Recipe, splits: Splits, count: int) -> list[Part]:
         sizes = f"{len(train)} to train on, {len(held_out)} held out"
         data = replace(
             splits,
-            train=splits.train.select(train),
-            eval=splits.train.select(held_out),
+            train=splits.rows.select(train),
+            eval=splits.rows.select(held_out),
             description=f"{splits.description}; fold {i + 1} of {count}: {sizes}",
             held_out=True,
         )
@@ -129,13 +129,13 @@ def _check_count(name: str, count: int) -> None:
 def _folds(recipe: Recipe, splits: Splits, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     from sklearn.model_selection import KFold, StratifiedKFold
 
-    size = len(splits.train)
+    size = len(splits.rows)
     # Labels of several tasks, or several of an example, are no classes of examples.
-    if splits.labels is None or not isinstance(splits.train.features.get("label"), ClassLabel):
+    if splits.labels is None or not isinstance(splits.rows.features.get("label"), ClassLabel):
         if size < count:
             raise ValueError(f"folds ({count}) must be at most the {size} training examples")
         return KFold(count, shuffle=True, random_state=recipe.data.seed).split(np.arange(size))
-    labels = np.asarray(splits.train["label"])
+    labels = np.asarray(splits.rows["label"])
     least = int(np.bincount(labels)[np.unique(labels)].min())
     if least < count:
         raise ValueError(f"folds ({count}) must be at most the {least} training examples of the rarest class")

@@ -45,9 +45,7 @@ def check_sharding(config: TrainConfig, num_processes: int) -> None:
     if not config.fsdp:
         return
     if num_processes < 2:
-        raise ValueError(
-            "train.fsdp shares weights out among processes, and there is one; launch more with torchrun"
-        )
+        raise ValueError("train.fsdp shares weights out among processes, and there is one; launch more with torchrun")
     others = {
         "mixed_precision 'fp16'": config.mixed_precision == "fp16",
         "compile": config.compile,

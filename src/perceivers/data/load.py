@@ -128,8 +128,9 @@ def _load(
         return Splits(train, evaluation, names, _in_words(config, f"{len(train):,}", len(evaluation), names), held_out)
 
     def ready(block: Dataset) -> Dataset:
-        block = one_row_a_question(block) if "answers" in roles else block
-        return roles_only(_encoded(_checked(block, roles, config, "train"), roles, names), roles)
+        with quiet():
+            block = one_row_a_question(block) if "answers" in roles else block
+            return roles_only(_encoded(_checked(block, roles, config, "train"), roles, names), roles)
 
     words = _in_words(config, "a stream of", len(evaluation), names)
     return Splits(replace(stream, ready=ready), evaluation, names, words)

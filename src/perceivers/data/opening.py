@@ -148,7 +148,7 @@ def table_files(folder: Path, config: DataConfig, known: Sequence[str]) -> dict[
     files: dict[str, list[Path]] = {}
     subsets: set[str] = set()
     for path in sorted(folder.iterdir()):
-        found = re.fullmatch(r"(?:(.+)[.\-_])?([a-z]+)(?:[\-_]\d+(?:-of-\d+)?)?", path.stem)
+        found = re.fullmatch(r"(?:(.+)[.\-_])??([a-z]+)(?:[\-_]\d+(?:-of-\d+)?)?", path.stem)
         if path.suffix not in TABLE_SUFFIXES or not found or found.group(2) not in known:
             continue
         subsets |= {found.group(1)} - {None}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from datasets import Audio, Dataset, Features, Image, IterableDataset, Value
 from datasets.distributed import split_dataset_by_node
 
@@ -55,8 +56,9 @@ class Stream:
         Raises:
             DataError: A row cannot be used.
         """
-        rows = self.rows.shuffle(seed=seed, buffer_size=self.shuffle_buffer)
-        rows.set_epoch(epoch)
+        # `datasets` would add seed and pass: the second pass of one seed would be the first of the next.
+        mixed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+        rows = self.rows.shuffle(seed=mixed, buffer_size=self.shuffle_buffer)
         rows = split_dataset_by_node(rows, rank, world_size)
         return map(self.ready, self._blocks(rows, f"pass {epoch + 1}, process {rank}, row"))
 

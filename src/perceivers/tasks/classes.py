@@ -90,12 +90,12 @@ class Classification(Task[ClassificationSettingsT]):
         wanted = self.settings.class_weights
         if isinstance(wanted, dict):
             self.weights = torch.tensor([float(wanted.get(name, 1.0)) for name in self.labels])
-        elif wanted == "balanced" and isinstance(rows, Stream):
-            raise ValueError(
-                "class_weights 'balanced' needs to know how often each class occurs, which a stream does not tell; "
-                "give the weights: {name: weight}"
-            )
         elif wanted == "balanced":
+            if isinstance(rows, Stream):
+                raise ValueError(
+                    "class_weights 'balanced' needs to know how often each class occurs, which a stream does not tell; "
+                    "give the weights: {name: weight}"
+                )
             self.weights = balanced_weights([int(label) for label in column(rows, "label")], len(self.labels))
 
     def step(self, model: PerceiverIO, batch: Mapping[str, Tensor]) -> Step:

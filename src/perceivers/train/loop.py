@@ -60,8 +60,8 @@ class Trainer:
         show_progress: Draw the progress bar.
 
     Raises:
-        ValueError: The training split is empty, a stream has no number of steps, the tracker is unknown or not installed, or there is no compiler
-            where one is asked for.
+        ValueError: The training split is empty, a stream has no number of steps, the tracker is unknown or not
+            installed, or there is no compiler where one is asked for.
     """
 
     def __init__(
@@ -298,7 +298,7 @@ class Trainer:
         size, seed = self.config.batch_size // self.config.accumulation, self.config.seed
         rank, world_size = self.accelerator.process_index, self.accelerator.num_processes
         if isinstance(rows, Stream):
-            return References(), StreamOrder(rows, self.task, size, seed, rank, world_size)
+            return References(self.task), StreamOrder(rows, self.task, size, seed, rank, world_size)
         examples = self.task.dataset(rows, training=True)
         count = len(examples)  # pyright: ignore[reportArgumentType]
         order = Order(num_examples=count, batch_size=size, seed=seed, rank=rank, world_size=world_size)

@@ -2,10 +2,12 @@
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count, islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
@@ -16,25 +18,38 @@ from perceivers.tasks.base import Task
 _REMEMBERED = 256
 
 
-class Reference(NamedTuple):
+@dataclass(frozen=True)
+class Reference:
     """An example that is prepared when it is asked for.
 
     Args:
-        examples: The examples of a block of rows.
-        index: Which of them.
+        rows: A block of rows.
+        index: Which of the examples that the task makes of them.
         name: Where it comes from.
     """
 
-    examples: TorchDataset[dict[str, Any]]
+    rows: Dataset
     index: int
     name: str
 
 
 class References(TorchDataset[dict[str, Any]]):
-    """Looks references up; the sampler of a stream makes them."""
+    """Looks references up; the sampler of a stream makes them.
+
+    The references alone travel to the processes that prepare examples: each of these has the task already.
+
+    Args:
+        task: Makes examples of rows.
+    """
+
+    def __init__(self, task: Task[Any]) -> None:
+        self.task = task
+        self.made: tuple[Dataset, TorchDataset[dict[str, Any]]] | None = None
 
     def __getitem__(self, reference: Reference) -> dict[str, Any]:
-        return reference.examples[reference.index]
+        if self.made is None or self.made[0] is not reference.rows:
+            self.made = reference.rows, self.task.dataset(reference.rows, training=True)
+        return self.made[1][reference.index]
 
 
 class StreamOrder:
@@ -91,12 +106,11 @@ class StreamOrder:
         for epoch in count():
             found = False
             for number, rows in enumerate(self.stream.blocks(self.seed, epoch, self.rank, self.world_size)):
-                examples = self.task.dataset(rows, training=True)
-                size = len(examples)  # pyright: ignore[reportArgumentType]
+                size = len(self.task.dataset(rows, training=True))  # pyright: ignore[reportArgumentType]
                 mixed = np.random.default_rng([self.seed, epoch, self.rank, number]).permutation(size)
                 for index in mixed.tolist():
                     found = True
-                    yield Reference(examples, index, f"{index} of block {number} in pass {epoch + 1}")
+                    yield Reference(rows, index, f"{index} of block {number} in pass {epoch + 1}")
             if not found:
                 raise ValueError(f"{self.stream.source}: the stream has no rows for process {self.rank}")
 

@@ -65,8 +65,9 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path, changes: dict[str,
     scores = json.loads((tmp_path / "two/metrics.json").read_text())
     assert {name: scores[name] for name in result.metrics} == pytest.approx(result.metrics, rel=1e-5)
     weights, wanted = (own_tensors(load_folder(tmp_path / name)[0]) for name in ("two", "one"))
-    # Where a gradient is next to nothing, Adam's first steps follow its sign, which is that of rounding.
-    assert all((weights[name] - tensor).abs().mean() < 1e-5 for name, tensor in wanted.items())
+    # A key's bias has no gradient but rounding, whose sign Adam follows.
+    kept = [name for name in wanted if not name.endswith("key.bias")]
+    assert all(torch.allclose(weights[name], wanted[name], atol=1e-6) for name in kept)
 
 
 @pytest.mark.parametrize("fsdp", [False, True], ids=["ddp", "fsdp"])

@@ -31,7 +31,7 @@ from perceivers.data.config import DataConfig, Splits
 from perceivers.data.flow_pairs import read_flow_folder
 from perceivers.data.generated import GENERATED, source_of
 from perceivers.data.holding import hold_end_out, hold_out
-from perceivers.data.labels import LABELLINGS
+from perceivers.data.labels import LABELLINGS, Labelling
 from perceivers.data.named import NAMED
 from perceivers.data.questions import one_row_a_question
 from perceivers.data.roles import ROLES, ROW_CHECKS, DataError
@@ -141,11 +141,13 @@ def _load(
     names: tuple[str, ...] | None = None
     for role in (role for role in roles if role in LABELLINGS):
         labelling = LABELLINGS[role]
-        names = tuple(labels) if labels is not None else labelling.names(parts["train"])
+        made = source_of(parts["train"])
+        found = labelling.names(parts["train"]) if made is None else made.labels
+        names = found if labels is None else tuple(labels)
         if len(names) < labelling.fewest and role in required:
             least = f"at least {labelling.fewest} labels"
             raise DataError(f"{config.source}: {labelling.use} needs {least}, found {list(names)}")
-        parts = {name: labelling.encode(part, names) for name, part in parts.items()}
+        parts = {name: _encoded(part, labelling, names) for name, part in parts.items()}
     held_out = "eval" not in parts
     if held_out:
         parts = _hold_out(parts["train"], config)
@@ -354,6 +356,16 @@ def _column_of(part: Dataset, role: str, config: DataConfig) -> str | None:
 def _columns_of(part: Dataset) -> list[str]:
     source = source_of(part)
     return [name for name in part.column_names if name not in (ORIGIN, GROUP)] if source is None else list(source.roles)
+
+
+def _encoded(part: Dataset, labelling: Labelling, names: tuple[str, ...]) -> Dataset:
+    """Return a split with ids instead of labels, which rows that are made have from the beginning."""
+    source = source_of(part)
+    if source is None:
+        return labelling.encode(part, names)
+    if source.labels != names:
+        raise DataError(f"the data is made with the labels {list(source.labels)}, not {list(names)}")
+    return part
 
 
 def _roles_only(part: Dataset, roles: Sequence[str]) -> Dataset:

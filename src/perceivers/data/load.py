@@ -89,14 +89,9 @@ def _load_tasks(
     train = join_parts({name: part.train for name, part in parts.items()})
     evaluation = join_parts({name: part.eval for name, part in parts.items()})
     names = tuple(f"{name}/{label}" for name, part in parts.items() for label in part.labels or (SCORE,))
-    words = f"{config.source}: {len(train):,} training and {len(evaluation):,} evaluation examples"
-    return Splits(
-        train,
-        evaluation,
-        names if labels is None else tuple(labels),
-        f"{words} of the tasks {', '.join(parts)}",
-        any(part.held_out for part in parts.values()),
-    )
+    words = f"{config.source}: {len(train):,} training and {len(evaluation):,} evaluation examples of the tasks"
+    held_out = any(part.held_out for part in parts.values())
+    return Splits(train, evaluation, tuple(labels or names), f"{words} {', '.join(parts)}", held_out)
 
 
 def _known(config: DataConfig, roles: Sequence[str]) -> DataConfig:
@@ -125,12 +120,10 @@ def _load(
     if "answers" in roles:
         opened = {name: one_row_a_question(part) for name, part in opened.items()}
     required = roles
-    # A column that was named for another role is not found by its name.
-    free = [set(_columns_of(part)) - set(configs[name].columns.values()) for name, part in opened.items()]
     roles += tuple(
         role
         for role in optional_roles
-        if role in config.columns or all(names & set(ROLES[role].names) for names in free)
+        if role in config.columns or all(_offers(part, role, configs[name]) for name, part in opened.items())
     )
     parts = {
         name: _with_roles(part, roles, configs[name], f"{configs[name].source} [{name}]")
@@ -346,6 +339,12 @@ def _with_roles(part: Dataset, roles: Sequence[str], config: DataConfig, where: 
             # Decoding by `datasets` needs a library more; sound is read as all sound here.
             kept = kept.cast_column(name, AudioFeature(decode=False))
     return kept
+
+
+def _offers(part: Dataset, role: str, config: DataConfig) -> bool:
+    # A column that was named for another role is not found by its name.
+    free = set(_columns_of(part)) - set(config.columns.values())
+    return role in config.columns or bool(free & set(ROLES[role].names))
 
 
 def _column_of(part: Dataset, role: str, config: DataConfig) -> str | None:

@@ -13,7 +13,7 @@ from perceivers.zoo import ZOO
 
 def test_the_shipped_recipes() -> None:
     assert recipe_names() == [
-        *("banking77", "bccd", "books", "digits", "eurosat", "fsdd", "glue", "imdb", "shapes", "sms-spam"),
+        *("banking77", "bccd", "books", "clips", "digits", "eurosat", "fsdd", "glue", "imdb", "shapes", "sms-spam"),
         *("squad", "sst2", "two-texts", "wnut17"),
     ]
 

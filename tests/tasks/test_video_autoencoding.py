@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from perceivers.config import override
 from perceivers.model import PerceiverIO
 from perceivers.pretrained.load import seeded_model
 from perceivers.processing.audio import read_audio
@@ -199,6 +200,35 @@ def test_scores_are_means_over_windows() -> None:
         assert scores["accuracy"] == 0.5
     # Where no label is known there is no accuracy.
     assert set(evaluate(task, echo, rows[2:])) == {"video_psnr", "audio_psnr"}
+
+
+@pytest.mark.parametrize("hides", [True, False])
+def test_the_label_is_not_seen_where_it_is_scored(hides: bool) -> None:
+    config = VideoAutoencoding.example()[0].config
+    probabilities = {"label": 0.5} if hides else {}
+    task = VideoAutoencoding.fit(override(config, {"inputs.mask_probabilities": probabilities}), ("a", "b"), {})
+    model = seeded_model(task.config, 0).eval()
+    value = clip(2)
+    outputs = [
+        task.step(model, task.collate([task.prepare({"video": value, "label": i})])).outputs for i in (0, 1, None)
+    ]
+    for name in ("video", "audio", "label"):
+        assert torch.equal(outputs[0][name], outputs[1][name])
+        assert torch.equal(outputs[0][name], outputs[2][name])
+
+
+def test_half_of_the_labels_are_seen_while_training() -> None:
+    config = override(VideoAutoencoding.example()[0].config, {"inputs.mask_probabilities": {"label": 0.5}})
+    task = VideoAutoencoding.fit(config, ("a", "b"), {})
+    model = seeded_model(task.config, 0).train()
+    item = task.prepare({"video": clip(2), "label": 1})
+    batch = {key: value.float() if key == "audio" else value for key, value in task.collate([item] * 200).items()}
+    torch.manual_seed(0)
+    shown = task._shown(model, batch["label"])
+    assert shown["label"][0].tolist() == [0.0, 1.0]
+    label = model.inputs({**batch, **shown}).values[:, -1]  # the label's token is the last
+    mask = model.inputs.mask_token["label"]
+    assert 0.4 < float((label == mask).all(dim=-1).double().mean()) < 0.6
 
 
 def test_training_asks_for_a_random_part(model: PerceiverIO) -> None:

@@ -57,6 +57,13 @@ def with_roles(part: Dataset, roles: Sequence[str], config: DataConfig, where: s
     return kept
 
 
+def offers(part: Dataset, role: str, config: DataConfig) -> bool:
+    """Return whether a split has a column for a role."""
+    # A column that was named for another role is not found by its name.
+    free = set(columns_of(part)) - set(config.columns.values())
+    return role in config.columns or bool(free & set(ROLES[role].names))
+
+
 def _column_of(part: Dataset, role: str, config: DataConfig) -> str | None:
     present = columns_of(part)
     return config.columns.get(role) or next((name for name in ROLES[role].names if name in present), None)

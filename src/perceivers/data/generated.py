@@ -27,7 +27,8 @@ class GeneratedSource(ABC):
         num_test: Rows of the evaluation split.
     """
 
-    roles: ClassVar[tuple[str, ...]]  # what a row has; names of labels cannot be among them
+    roles: ClassVar[tuple[str, ...]]  # what a row has
+    labels: ClassVar[tuple[str, ...]] = ()  # names of the labels, whose ids the rows have
     num_train: int = 100_000
     num_test: int = 100
 

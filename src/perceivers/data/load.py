@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-from perceivers.data.columns import check_rows, columns_of, roles_only, with_roles
+from perceivers.data.columns import check_rows, offers, roles_only, with_roles
 from perceivers.data.config import DataConfig, Splits
+from perceivers.data.generated import source_of
 from perceivers.data.holding import hold_end_out, hold_out
-from perceivers.data.labels import LABELLINGS
+from perceivers.data.labels import LABELLINGS, Labelling
 from perceivers.data.named import NAMED
 from perceivers.data.opening import open_parts
 from perceivers.data.questions import one_row_a_question
-from perceivers.data.roles import ROLES, DataError
+from perceivers.data.roles import DataError
 from perceivers.data.several import SCORE, columns_by_task, join_parts, part_sources, task_labels
 from perceivers.data.streaming import open_stream
 
@@ -67,14 +68,9 @@ def _load_tasks(
     train = join_parts({name: part.rows for name, part in parts.items()})
     evaluation = join_parts({name: part.eval for name, part in parts.items()})
     names = tuple(f"{name}/{label}" for name, part in parts.items() for label in part.labels or (SCORE,))
-    words = f"{config.source}: {len(train):,} training and {len(evaluation):,} evaluation examples"
-    return Splits(
-        train,
-        evaluation,
-        names if labels is None else tuple(labels),
-        f"{words} of the tasks {', '.join(parts)}",
-        any(part.held_out for part in parts.values()),
-    )
+    words = f"{config.source}: {len(train):,} training and {len(evaluation):,} evaluation examples of the tasks"
+    held_out = any(part.held_out for part in parts.values())
+    return Splits(train, evaluation, tuple(labels or names), f"{words} {', '.join(parts)}", held_out)
 
 
 def _known(config: DataConfig, roles: Sequence[str]) -> DataConfig:
@@ -108,12 +104,10 @@ def _load(
     if "answers" in roles:
         opened = {name: one_row_a_question(part) for name, part in opened.items()}
     required = roles
-    # A column that was named for another role is not found by its name.
-    free = [set(columns_of(part)) - set(configs[name].columns.values()) for name, part in opened.items()]
     roles += tuple(
         role
         for role in optional_roles
-        if role in config.columns or all(names & set(ROLES[role].names) for names in free)
+        if role in config.columns or all(offers(part, role, configs[name]) for name, part in opened.items())
     )
     parts = {name: _checked(part, roles, configs[name], name) for name, part in opened.items()}
     names = _names(parts["train"], roles, config, labels, required)
@@ -160,17 +154,30 @@ def _names(
                 f"{config.source}: a stream does not tell its labels before all of it was read; list them: "
                 f"data.labels (--set 'data.labels=[...]')"
             )
-    names = labelling.names(train) if known is None else tuple(known)
+    if known is None:
+        made = source_of(train)
+        known = labelling.names(train) if made is None else made.labels
+    names = tuple(known)
     if len(names) < labelling.fewest and role in required:
         least = f"at least {labelling.fewest} labels"
         raise DataError(f"{config.source}: {labelling.use} needs {least}, found {list(names)}")
     return names
 
 
-def _encoded(part: Dataset, roles: Sequence[str], names: Sequence[str] | None) -> Dataset:
+def _encoded(part: Dataset, roles: Sequence[str], names: tuple[str, ...] | None) -> Dataset:
     for role in roles:
         if role in LABELLINGS:
-            part = LABELLINGS[role].encode(part, names or ())
+            part = _with_ids(part, LABELLINGS[role], names or ())
+    return part
+
+
+def _with_ids(part: Dataset, labelling: Labelling, names: tuple[str, ...]) -> Dataset:
+    """Return a split with ids instead of labels, which rows that are made have from the beginning."""
+    source = source_of(part)
+    if source is None:
+        return labelling.encode(part, names)
+    if source.labels != names:
+        raise DataError(f"the data is made with the labels {list(source.labels)}, not {list(names)}")
     return part
 
 

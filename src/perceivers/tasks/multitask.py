@@ -35,6 +35,9 @@ from perceivers.tasks.texts import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+# Width of the answers in a picture, for label names as long as those of intents are.
+_BARS = 420
+
 
 @dataclass(frozen=True, kw_only=True)
 class MultitaskSettings:
@@ -252,9 +255,9 @@ class MultitaskTextClassification(Task[MultitaskSettings]):
         panels = []
         for name, entries in result.items():
             if self._task(name).labels:
-                panels.append(captioned(draw_bars(entries), name))
+                panels.append(captioned(draw_bars(entries, _BARS), name))
             else:
-                panels.append(captioned(draw_text(f"{entries[0]['score']:.3f}", 320), name))
+                panels.append(captioned(draw_text(f"{entries[0]['score']:.3f}", _BARS), name))
         return beside(draw_texts(self.row_of(value)), below(panels))
 
     def draw_weights(self, item: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Image.Image:

@@ -102,6 +102,7 @@ class VideoAutoencoding(Task[VideoAutoencodingSettings]):
         if settings.labels and len(settings.labels) != label.num_classes:
             raise ValueError(f"{len(settings.labels)} labels do not fit a model of {label.num_classes}")
         self.num_classes = label.num_classes
+        self.hides_label = "label" in inputs.mask_probabilities
         self.sample_rate = round(settings.frame_rate * audio.num_samples / video.num_frames)
         self.form = ClipForm(
             num_frames=video.num_frames,
@@ -197,13 +198,13 @@ class VideoAutoencoding(Task[VideoAutoencodingSettings]):
         return batch
 
     def step(self, model: PerceiverIO, batch: Mapping[str, Tensor]) -> Step:
-        """Return the weighted loss over a random part of the outputs while training, over all when evaluating."""
+        """Return the weighted loss over a random part of the outputs while training, over all when evaluating.
+
+        The label is shown while training only, as often as the model's `mask_probabilities` leave it.
+        """
         label = batch["label"]
         known = label != _NO_LABEL
-        # What is not known is shown as a spread over all labels.
-        shown = functional.one_hot(label.clamp(min=0), self.num_classes).to(torch.float32)
-        shown = torch.where(known[:, None], shown, 1 / self.num_classes)
-        latents = model.encode({"video": batch["video"], "audio": batch["audio"], "label": shown})
+        latents = model.encode({"video": batch["video"], "audio": batch["audio"], **self._shown(model, label)})
         video, audio = batch["video"].flatten(1, 3) / 255, batch["audio"]
         if model.training:
             where = self._random_part(model, latents.tokens, label.device)
@@ -308,6 +309,18 @@ class VideoAutoencoding(Task[VideoAutoencodingSettings]):
             probabilities=answers["label"][0].double().softmax(dim=-1).cpu().numpy(),
             start=window.start,
         )
+
+    def _shown(self, model: PerceiverIO, label: Tensor) -> dict[str, Tensor]:
+        """Return what the model sees of the labels: what it has to guess when it is scored is hidden.
+
+        As in the original (section 4.3), hiding the label makes the auto-encoder a classifier.
+        """
+        if not model.training and self.hides_label:
+            return {}
+        # What is not known is shown as a spread over all labels.
+        known = (label != _NO_LABEL)[:, None] & model.training
+        ids = functional.one_hot(label.clamp(min=0), self.num_classes).to(torch.float32)
+        return {"label": torch.where(known, ids, 1 / self.num_classes)}
 
     def _random_part(self, model: PerceiverIO, tokens: Any, device: torch.device) -> dict[str, Tensor]:
         """Draw which outputs a step of training asks for, the same for all rows."""

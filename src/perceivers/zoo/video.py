@@ -142,3 +142,26 @@ ZOO.add(
         ),
     ),
 )
+
+ZOO.add(
+    "clips-small",
+    Spec(
+        name="clips-small",
+        task="video-autoencoding",
+        summary="Video of 8 frames of 32x32 pixels, sound at 2 kHz and label, auto-encoded, sized for a CPU",
+        config=_autoencoder(
+            _Clip(num_frames=8, side=32, num_samples=2048, num_classes=4),
+            EncoderConfig(
+                num_latents=32,
+                latent_channels=96,
+                num_blocks=1,
+                num_layers_per_block=3,
+                num_cross_heads=1,
+                num_self_heads=4,
+            ),
+            bands=(8, 32),
+            channels=(96, 96),
+            hides=(0.0, 0.0, 0.5),
+        ),
+    ),
+)

@@ -8,6 +8,8 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features
 from datasets import Image as ImageFeature
 from PIL import Image
 
+from perceivers.data.flow_scenes import FlowScenes
+from perceivers.data.generated import GENERATED
 from perceivers.data.shapes import shapes
 from perceivers.registry import Registry
 
@@ -39,3 +41,4 @@ def digits() -> DatasetDict:
 
 
 SOURCES.add("shapes", shapes)
+GENERATED.add("flow-scenes", FlowScenes)

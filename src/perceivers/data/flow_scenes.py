@@ -86,14 +86,14 @@ class FlowScenes(GeneratedSource):
         """Draw background and shapes, the nearest last."""
         photos = () if self.photos is None else read_photos(self.photos)
         height, width = self.size
-        longer = max(self.size)
+        longer = float(max(self.size))
         strength = random.uniform(0.02, 1)
         middle = np.array([width - 1, height - 1]) / 2
         ground = draw_motion(random, middle, longer, 0.5 * self.motion * longer, strength, self.deformation)
         layers = [Layer(draw_texture(random, longer, photos), ground)]
         for _ in range(random.integers(self.most_objects + 1)):
             centre = random.uniform(-0.05, 1.05, 2) * [width, height]
-            radius = min(self.size) * np.exp(random.uniform(np.log(0.08), np.log(0.4)))
+            radius = float(min(self.size) * np.exp(random.uniform(np.log(0.08), np.log(0.4))))
             motion = draw_motion(random, centre, 2 * radius, self.motion * longer, strength, self.deformation)
             outlines = [draw_outline(random, centre, radius)]
             if random.random() < 0.2:
@@ -122,8 +122,8 @@ def compose(layers: Sequence[Layer], random: np.random.Generator, config: FlowSc
         random: Chance of whatever does not move: blur, fog, light and noise.
         config: How much of these there is, and the size.
     """
-    first = _View.of(layers, config.size, moved=False)
-    second = _View.of(layers, config.size, moved=True)
+    first = View.of(layers, config.size, moved=False)
+    second = View.of(layers, config.size, moved=True)
     occluded = _occluded(layers, first)
     pictures = [first.picture, second.picture]
     if random.random() < config.blurred:
@@ -134,7 +134,7 @@ def compose(layers: Sequence[Layer], random: np.random.Generator, config: FlowSc
 
 
 @dataclass(frozen=True)
-class _View:
+class View:
     """One frame.
 
     Args:
@@ -148,7 +148,7 @@ class _View:
     motion: Float32[np.ndarray, "H W 2"]
 
     @classmethod
-    def of(cls, layers: Sequence[Layer], size: tuple[int, int], *, moved: bool) -> "_View":
+    def of(cls, layers: Sequence[Layer], size: tuple[int, int], *, moved: bool) -> "View":
         """Draw the layers as they lie in the first frame, or `moved` as in the second."""
         height, width = size
         y, x = (axis.astype(np.float32) for axis in np.indices(size))
@@ -172,7 +172,7 @@ class _View:
         return view
 
 
-def _occluded(layers: Sequence[Layer], first: _View) -> Bool[np.ndarray, "H W"]:
+def _occluded(layers: Sequence[Layer], first: View) -> Bool[np.ndarray, "H W"]:
     """Return which pixels of the first frame have left the second, or lie behind a nearer layer there."""
     size = first.owner.shape
     y, x = np.indices(size, dtype=np.float32) + np.moveaxis(first.motion[..., ::-1], -1, 0)

@@ -7,7 +7,7 @@ from jaxtyping import Float, Float32
 
 from perceivers.data.textures import Texture
 
-Places = Float32[np.ndarray, "*P"]
+Places = Float[np.ndarray, "*P"]
 Box = tuple[slice, slice]
 
 # How fine the table of an outline is, and how many of its points bound a moved layer.

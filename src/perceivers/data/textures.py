@@ -12,7 +12,7 @@ from PIL import Image
 from perceivers.data.roles import DataError
 from perceivers.data.tables import image_files
 
-Photo = UInt8[np.ndarray, "h w 3"]
+Photo = UInt8[np.ndarray, "_ _ 3"]
 Pattern = Callable[[np.random.Generator, int], Float[np.ndarray, "S S"]]
 
 # Photographs are kept in memory; larger ones would be shrunk again for each cut-out.
@@ -102,7 +102,7 @@ def _made_up(random: np.random.Generator, size: int) -> Float32[np.ndarray, "S S
     pixels = first + (second - first) * pattern[..., None]
     shares = random.uniform(0.1, 0.8) * random.dirichlet((1, 1, 1))
     pixels *= np.float32(1 - shares.sum())
-    for share, cells in zip(shares, random.integers(2, max(size // 3, 3), 3), strict=True):
+    for share, cells in zip(shares, random.integers(2, max(size // 3, 3), 3).tolist(), strict=True):
         pixels += np.float32(share) * _noise(random, size, cells, 3)
     return pixels
 

@@ -153,7 +153,7 @@ class View:
         height, width = size
         y, x = (axis.astype(np.float32) for axis in np.indices(size))
         view = cls(
-            np.zeros((height, width, 3), np.float32), np.zeros(size, np.uint8), np.zeros((height, width, 2), np.float32)
+            np.zeros((height, width, 3), np.float32), np.zeros(size, np.int32), np.zeros((height, width, 2), np.float32)
         )
         for number, layer in enumerate(layers):
             box = layer.box(size, moved=moved)
@@ -164,11 +164,14 @@ class View:
             start = layer.motion.backward(*here) if moved else here
             end = here if moved else layer.motion.forward(*here)
             cover = layer.cover(*start)
+            picture, change = view.picture[box], layer.texture.colours(*start)
+            change -= picture
+            change *= cover[..., None]
+            picture += change
             seen = cover > 0.5
-            picture = view.picture[box]
-            picture += (layer.texture.colours(*start) - picture) * cover[..., None]
             view.owner[box][seen] = number
-            view.motion[box][seen] = np.stack([end[0] - start[0], end[1] - start[1]], axis=-1)[seen]
+            for axis in (0, 1):
+                np.copyto(view.motion[(*box, axis)], end[axis] - start[axis], where=seen)
         return view
 
 

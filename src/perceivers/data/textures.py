@@ -6,14 +6,15 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from perceivers.data.roles import DataError
 from perceivers.data.tables import image_files
 
 Photo = UInt8[np.ndarray, "_ _ 3"]
-Pattern = Callable[[np.random.Generator, int], Float[np.ndarray, "S S"]]
+# Draws a square mask of so many pixels.
+Pattern = Callable[[np.random.Generator, int], Image.Image]
 
 # Photographs are kept in memory; larger ones would be shrunk again for each cut-out.
 _LONGEST_PHOTO_SIDE = 768
@@ -73,9 +74,10 @@ def draw_texture(random: np.random.Generator, extent: float, photos: Sequence[Ph
     """
     size = max(round(1.3 * extent), 8)
     if photos and random.random() < 2 / 3:
-        pixels = _cut_out(random, photos[int(random.integers(len(photos)))], size)
+        image = _cut_out(random, photos[int(random.integers(len(photos)))], size)
     else:
-        pixels = _made_up(random, size)
+        image = _made_up(random, size)
+    pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
     angle, density = random.uniform(0, 2 * np.pi), random.uniform(0.8, 1.2)
     if photos:
         # Photographs stand upright more often than not.
@@ -85,63 +87,64 @@ def draw_texture(random: np.random.Generator, extent: float, photos: Sequence[Ph
     return Texture(pixels, turn, random.uniform(0, size, 2).astype(np.float32))
 
 
-def _cut_out(random: np.random.Generator, photo: Photo, size: int) -> Float32[np.ndarray, "S S 3"]:
+def _cut_out(random: np.random.Generator, photo: Photo, size: int) -> Image.Image:
     height, width = photo.shape[:2]
     side = random.uniform(_SMALLEST_CUT, 1) * min(height, width)
     left, top = random.uniform(0, width - side), random.uniform(0, height - side)
-    cut = Image.fromarray(photo).resize(
-        (size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
+    box = (left, top, left + side, top + side)
+    return Image.fromarray(photo).resize((size, size), Image.Resampling.BILINEAR, box=box)
+
+
+def _made_up(random: np.random.Generator, size: int) -> Image.Image:
+    """Return two colours that take turns by a pattern, under noise in colour of two scales."""
+    pattern = _PATTERNS[random.integers(len(_PATTERNS))](random, size)
+    first, second = (
+        Image.new("RGB", (size, size), tuple(colour)) for colour in random.integers(0, 256, (2, 3)).tolist()
     )
-    return np.asarray(cut, dtype=np.float32) / 255
+    coarse, fine = (_noise(random, size, cells, 3) for cells in random.integers(2, max(size // 3, 3), 2).tolist())
+    noise = Image.blend(coarse, fine, random.random())
+    return Image.blend(Image.composite(first, second, pattern), noise, random.uniform(0.1, 0.8))
 
 
-def _made_up(random: np.random.Generator, size: int) -> Float32[np.ndarray, "S S 3"]:
-    """Return two colours that take turns by a pattern, under noise in colour."""
-    pattern = _PATTERNS[random.integers(len(_PATTERNS))](random, size).astype(np.float32)
-    first, second = random.random((2, 3), dtype=np.float32)
-    pixels = first + (second - first) * pattern[..., None]
-    shares = random.uniform(0.1, 0.8) * random.dirichlet((1, 1, 1))
-    pixels *= np.float32(1 - shares.sum())
-    for share, cells in zip(shares, random.integers(2, max(size // 3, 3), 3).tolist(), strict=True):
-        pixels += np.float32(share) * _noise(random, size, cells, 3)
-    return pixels
-
-
-def _noise(random: np.random.Generator, size: int, cells: int, channels: int) -> Float32[np.ndarray, "S S E"]:
-    """Return smooth noise in [0, 1] with so many cells along each side."""
+def _noise(random: np.random.Generator, size: int, cells: int, channels: int) -> Image.Image:
+    """Return smooth noise with so many cells along each side."""
     grid = random.integers(0, 256, (cells, cells, channels), dtype=np.uint8)
-    image = Image.fromarray(grid if channels == 3 else grid[..., 0])
-    enlarged = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32) / 255
-    return enlarged.reshape(size, size, channels)
+    return Image.fromarray(grid if channels == 3 else grid[..., 0]).resize((size, size), Image.Resampling.BICUBIC)
 
 
-def _ramp(random: np.random.Generator, size: int) -> Float[np.ndarray, "S S"]:
+def _mask(values: np.ndarray) -> Image.Image:
+    """Return shares from 0 to 1, and what lies beyond cut off, as a mask."""
+    return Image.fromarray((255 * np.clip(values, 0, 1)).astype(np.uint8))
+
+
+def _clouds(random: np.random.Generator, size: int) -> Image.Image:
+    sharpness = random.uniform(1, 10)
+    cells = _noise(random, size, int(random.integers(3, 9)), 1)
+    return cells.point([min(max(round(128 + sharpness * (i - 128)), 0), 255) for i in range(256)])
+
+
+def _ramp(random: np.random.Generator, size: int) -> Image.Image:
     weights = random.dirichlet((1, 1))
     line = np.linspace(0, 1, size)
-    return weights[0] * line + weights[1] * line[:, None]
+    return _mask(weights[0] * line + weights[1] * line[:, None])
 
 
-def _stripes(random: np.random.Generator, size: int) -> Float[np.ndarray, "S S"]:
-    return _square_wave(random, size)[0]
+def _stripes(random: np.random.Generator, size: int) -> Image.Image:
+    return _mask(_square_wave(random, size)[0])
 
 
-def _checks(random: np.random.Generator, size: int) -> Float[np.ndarray, "S S"]:
-    first, second = _square_wave(random, size)
-    return np.abs(first - second)
+def _checks(random: np.random.Generator, size: int) -> Image.Image:
+    first, second = np.clip(_square_wave(random, size), 0, 1)
+    return _mask(np.abs(first - second))
 
 
-def _clouds(random: np.random.Generator, size: int) -> Float[np.ndarray, "S S"]:
-    sharpness = random.uniform(1, 10)
-    return np.clip(0.5 + sharpness * (_noise(random, size, int(random.integers(3, 9)), 1)[..., 0] - 0.5), 0, 1)
-
-
-def _square_wave(random: np.random.Generator, size: int) -> Float[np.ndarray, "2 S S"]:
-    """Return two waves of one length at right angles, with sharp or soft edges."""
+def _square_wave(random: np.random.Generator, size: int) -> Float32[np.ndarray, "2 S S"]:
+    """Return two waves of one length at right angles, with edges sharp or soft where they are cut off at 0 and 1."""
     count, angle, sharpness = random.uniform(1.5, size / 6 + 2), random.uniform(0, np.pi), random.uniform(1, 6)
-    line = np.arange(size) * (2 * np.pi * count / size)
-    cosine, sine = np.cos(angle), np.sin(angle)
+    line = np.arange(size, dtype=np.float32) * np.float32(2 * np.pi * count / size)
+    cosine, sine = float(np.cos(angle)), float(np.sin(angle))
     along = np.stack([cosine * line + sine * line[:, None], cosine * line[:, None] - sine * line])
-    return np.clip(0.5 + sharpness * np.sin(along), 0, 1)
+    return 0.5 + sharpness * np.sin(along)
 
 
 _PATTERNS: tuple[Pattern, ...] = (_clouds, _ramp, _stripes, _checks)

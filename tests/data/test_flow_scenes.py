@@ -97,31 +97,34 @@ def test_motions_are_undone_exactly() -> None:
         np.testing.assert_allclose(motion.backward(*there), (x, y), atol=1e-9)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_the_second_frame_fetched_by_the_flow_is_the_first_where_nothing_is_hidden(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    drawn = replace(PLAIN, most_objects=5).layers(random)
-    layers = [
-        replace(
-            layer,
-            texture=smooth_texture(i),
-            outlines=tuple(replace(outline, softness=1e-3) for outline in layer.outlines),
-        )
-        for i, layer in enumerate(drawn)
-    ]
-    scene = compose(layers, random, PLAIN)
-    fetched, outside = warp(scene.frames[1], scene.flow)
-    error = np.abs(fetched.astype(int) - scene.frames[0]).max(axis=-1)
-    # Between pixels of two layers interpolation mixes them: all four around a place must be of the layer.
-    first, second = (View.of(layers, PLAIN.size, moved=moved).owner for moved in (False, True))
-    y, x = (np.clip(place, 0, end - 1) for place, end in zip(targets(scene.flow), PLAIN.size, strict=True))
-    around = [second[row(y).astype(int), column(x).astype(int)] for row in ENDS for column in ENDS]
-    inner = ~outside & np.all([owner == first for owner in around], axis=0)
-    assert inner.mean() > 0.5
-    assert error[inner].max() <= 3
-    assert not scene.occluded[inner].any()
+def test_the_second_frame_fetched_by_the_flow_is_the_first_where_nothing_is_hidden() -> None:
+    covered: list[bool] = []
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        drawn = replace(PLAIN, most_objects=5).layers(random)
+        layers = [
+            replace(
+                layer,
+                texture=smooth_texture(i),
+                outlines=tuple(replace(outline, softness=1e-3) for outline in layer.outlines),
+            )
+            for i, layer in enumerate(drawn)
+        ]
+        scene = compose(layers, random, PLAIN)
+        fetched, outside = warp(scene.frames[1], scene.flow)
+        error = np.abs(fetched.astype(int) - scene.frames[0]).max(axis=-1)
+        # Between pixels of two layers interpolation mixes them: all four around a place must be of the layer.
+        first, second = (View.of(layers, PLAIN.size, moved=moved).owner for moved in (False, True))
+        y, x = (np.clip(place, 0, end - 1) for place, end in zip(targets(scene.flow), PLAIN.size, strict=True))
+        around = [second[row(y).astype(int), column(x).astype(int)] for row in ENDS for column in ENDS]
+        inner = ~outside & np.all([owner == first for owner in around], axis=0)
+        assert inner.mean() > 0.5
+        assert error[inner].max() <= 3
+        assert not scene.occluded[inner].any()
+        covered += scene.occluded[~outside & np.all([owner != first for owner in around], axis=0)].tolist()
     # Where none of the four is of the layer it is hidden, but for slivers thinner than a pixel.
-    assert scene.occluded[~outside & np.all([owner != first for owner in around], axis=0)].mean() > 0.8
+    assert len(covered) > 100
+    assert np.mean(covered) > 0.9
 
 
 def square(centre: tuple[float, float], half: float, motion: np.ndarray) -> Layer:

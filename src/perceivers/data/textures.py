@@ -78,10 +78,9 @@ def draw_texture(random: np.random.Generator, extent: float, photos: Sequence[Ph
     else:
         image = _made_up(random, size)
     pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
-    angle, density = random.uniform(0, 2 * np.pi), random.uniform(0.8, 1.2)
-    if photos:
-        # Photographs stand upright more often than not.
-        angle = random.normal(0, 0.2)
+    # Photographs stand upright, about.
+    angle = random.normal(0, 0.2) if photos else random.uniform(0, 2 * np.pi)
+    density = random.uniform(0.8, 1.2)
     cosine, sine = density * np.cos(angle), density * np.sin(angle)
     turn = np.array([[cosine, -sine], [sine, cosine]], dtype=np.float32)
     return Texture(pixels, turn, random.uniform(0, size, 2).astype(np.float32))

@@ -1,9 +1,23 @@
-"""Draw the pictures of `architecture.md`, rooms and data flow, and of `performance.md`, reading in pieces.
+"""Draw the pictures of `architecture.md`, of `performance.md` (reading in pieces), and of optical flow.
 
 python docs/make_pictures.py
+python docs/make_pictures.py MODEL FRAME1 FRAME2 FLOW
+
+The second draws what a trained model says of a pair of frames, beside the truth.
 """
 
+import sys
+from functools import reduce
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import perceivers
+from perceivers.data.flow_scenes import FlowScenes, flow_scene
+from perceivers.processing.flow import read_flow
+from perceivers.processing.flow_pictures import end_point_error, error_picture, flow_picture
+from perceivers.tasks.drawing import below, beside, captioned
 
 FOLDER = Path(__file__).parent / "pictures"
 FONT = "font-family='Helvetica, Arial, sans-serif'"
@@ -139,8 +153,45 @@ def pieces() -> str:
     return picture(1450, 350, parts)
 
 
+def flow_scenes() -> Image.Image:
+    """Return a sheet of made-up scenes, two in a line: both frames, their motion, and what is hidden in the second."""
+    config = FlowScenes(size=(72, 96), foggy=0.0)
+    rows = []
+    for index in range(10):
+        scene = flow_scene(0, index, config)
+        hidden = Image.fromarray(scene.occluded)
+        panels = [*map(Image.fromarray, scene.frames), flow_picture(scene.flow), hidden.convert("RGB")]
+        if index < 2:
+            names = ("frame 1", "frame 2", "motion", "hidden")
+            panels = [captioned(panel, name) for panel, name in zip(panels, names, strict=True)]
+        rows.append(reduce(lambda left, right: beside(left, right, gap=4), panels))
+    return below([beside(*pair, gap=16) for pair in zip(rows[::2], rows[1::2], strict=True)], gap=4)
+
+
+def flow_training(model: str, frame1: str, frame2: str, truth: str) -> Image.Image:
+    """Return a pair of frames, its true motion, what a model says, and how far that is off."""
+    (result,) = perceivers.pipeline(model=model)([(frame1, frame2)])
+    flow, still = read_flow(truth).flow, np.zeros_like(result.flow)
+    longest = float(np.linalg.norm(flow, axis=-1).max())
+    found, none = (end_point_error(answer, flow)["epe"] for answer in (result.flow, still))
+    panels = {
+        "frame 1": Image.fromarray(result.frames[0]),
+        "frame 2": Image.fromarray(result.frames[1]),
+        f"true motion, up to {longest:.3g} pixels": flow_picture(flow, longest),
+        "the model's answer": flow_picture(result.flow, longest),
+        f"its error, {found:.2f} pixels in the mean": error_picture(result.flow, flow),
+        f"error of no motion, {none:.2f} pixels": error_picture(still, flow),
+    }
+    cells = [captioned(panel, name) for name, panel in panels.items()]
+    return below([beside(*cells[i : i + 2]) for i in range(0, len(cells), 2)])
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
+    if len(sys.argv) == 5:
+        flow_training(*sys.argv[1:]).save(FOLDER / "flow_training.png", optimize=True)
+        sys.exit()
     (FOLDER / "rooms.svg").write_text(rooms(), encoding="utf-8")
     (FOLDER / "flow.svg").write_text(flow(), encoding="utf-8")
     (FOLDER / "pieces.svg").write_text(pieces(), encoding="utf-8")
+    flow_scenes().save(FOLDER / "flow_scenes.png", optimize=True)

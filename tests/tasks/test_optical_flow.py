@@ -10,14 +10,17 @@ from PIL import Image
 
 from perceivers.adapters.base import Batch
 from perceivers.config import override
+from perceivers.data import DataConfig, Splits, load_data
 from perceivers.model import PerceiverIO
 from perceivers.pretrained.load import seeded_model
 from perceivers.processing.flow import read_flow, write_flow
 from perceivers.processing.flow_pictures import end_point_error
 from perceivers.tasks.flow_result import FlowResult
+from perceivers.tasks.flow_sizes import resize_flow
 from perceivers.tasks.optical_flow import OpticalFlow
 from perceivers.tasks.pipeline import Pipeline
-from perceivers.train import evaluate
+from perceivers.train import RunResult, Trainer, evaluate
+from perceivers.train.config import OptimizerConfig, ScheduleConfig, TrainConfig
 from perceivers.zoo import ZOO
 
 TILE = (12, 16)
@@ -182,6 +185,74 @@ def test_training_cuts_tiles_out_of_frames() -> None:
     assert len(set(corners)) > 10
     # Frames smaller than a tile were padded, and padding does not count.
     assert batch["valid"].flatten(1).sum(dim=1).tolist() == [12 * 16, 12 * 16, 8 * 16]
+
+
+def test_frames_are_read_whole_where_that_is_wanted(model: PerceiverIO) -> None:
+    task = make(whole=True)
+    first, second = (np.kron(frame(*TILE), np.ones((3, 2, 1), np.uint8)) for _ in range(2))
+    result = task.predict(model, [(first, second)])[0]
+    assert (result.flow.shape, result.num_tiles) == ((36, 32, 2), 1)
+    assert [piece["frames"].shape for piece in task.pieces((first, second))] == [(2, *TILE, 3)]
+    small = [image[1::3, ::2] for image in (first, second)]
+    expected = resize_flow(torch.from_numpy(make().predict(model, [tuple(small)])[0].flow)[None], (36, 32))[0]
+    # Shrinking mixes a little of the neighbours in.
+    assert np.abs(result.flow - expected.numpy()).mean() < 0.5 * np.abs(expected.numpy()).mean()
+    # A constant motion of the tile is one of so many pixels of the frames, and is scored there.
+    shift = Shift(task.config)
+    said = task.predict(shift, [(first, second)])[0].flow
+    np.testing.assert_allclose(said, np.broadcast_to([2 * 1.5, 3 * -0.5], said.shape), rtol=1e-6)
+    truth = np.broadcast_to(np.array([3, 2.5], np.float32), (36, 32, 2)).copy()
+    scores = evaluate(task, shift, [{"frame1": first, "frame2": second, "flow": truth}])
+    assert scores["epe"] == pytest.approx(4)
+
+
+def test_training_shrinks_frames_that_are_read_whole() -> None:
+    task = make(whole=True)
+    rows = []
+    for height, width in ((24, 32), (12, 16), (36, 16)):
+        flow = np.broadcast_to(np.array([2, 3], np.float32), (height, width, 2)).copy()
+        flow[: height // 2] = np.nan
+        rows.append({"frame1": frame(height, width), "frame2": frame(height, width), "flow": flow})
+    batch = task.augment(task.collate([task.prepare(row) for row in rows]), training=True)
+    assert batch["frames"].shape == (3, 2, *TILE, 3)
+    assert batch["valid"].sum(dim=(1, 2)).tolist() == [6 * 16] * 3
+    for flow, valid, motion in zip(batch["flow"], batch["valid"], ([1, 1.5], [2, 3], [2, 1]), strict=True):
+        torch.testing.assert_close(flow[valid], torch.tensor(motion).float().expand(96, 2))
+
+
+def scenes(count: int, **options: Any) -> Splits:
+    config = {"size": list(TILE), "num_train": 64, "num_test": count, **options}
+    return load_data(DataConfig(source="flow-scenes", options=config), OpticalFlow.roles)
+
+
+def train(folder: Path, steps: int, *, resume: bool = False) -> RunResult:
+    """Train a tiny model on a few scenes, of which some are seen again."""
+    task = make(loss="l1", augment={"flip": True, "colour": 0.2})
+    optimizer = OptimizerConfig(learning_rate=3e-3)
+    config = TrainConfig(
+        max_steps=steps,
+        batch_size=8,
+        tracker=None,
+        eval_every=10,
+        optimizer=optimizer,
+        schedule=ScheduleConfig(name="constant", warmup_fraction=0.0),
+    )
+    splits = scenes(4)
+    model = seeded_model(task.config, 0)
+    return Trainer(task, model, splits.train, splits.eval, config, folder, show_progress=False).run(resume=resume)
+
+
+def test_training_on_scenes_learns_and_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    whole = train(tmp_path / "whole", 20)
+    losses = [entry["loss"] for entry in whole.history if "loss" in entry]
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:3])
+    train(tmp_path / "parts", 10)
+    parts = train(tmp_path / "parts", 20, resume=True)
+    assert [entry for entry in parts.history if entry["step"] > 10] == [
+        entry for entry in whole.history if entry["step"] > 10
+    ]
+    ours, theirs = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts"))
+    assert ours == theirs
 
 
 @pytest.mark.parametrize(("loss", "expected"), [("epe", 5.0), ("l1", 7.0)])

@@ -8,6 +8,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features
 from datasets import Image as ImageFeature
 from PIL import Image
 
+from perceivers.data.flow_scenes import FlowScenes
 from perceivers.data.generated import GENERATED
 from perceivers.data.generated_clips import BouncingClips
 from perceivers.data.shapes import shapes
@@ -42,3 +43,4 @@ def digits() -> DatasetDict:
 
 SOURCES.add("shapes", shapes)
 GENERATED.add("clips", BouncingClips)
+GENERATED.add("flow-scenes", FlowScenes)

@@ -1,7 +1,7 @@
 """Optical flow: two frames of any size in, the motion of each pixel out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -21,7 +21,9 @@ from perceivers.processing.flow import blend, pad_to, read_flow, tile_corners
 from perceivers.processing.heat_pictures import heat_on_image
 from perceivers.processing.image import read_image
 from perceivers.tasks.base import TASKS, Rows, Step, Summary, Task, to_device
+from perceivers.tasks.flow_augment import FlowAugmentConfig, FlowAugmenter
 from perceivers.tasks.flow_result import FlowResult, Frame
+from perceivers.tasks.flow_sizes import resize_flow, resize_frames, resize_truth
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -34,6 +36,8 @@ class OpticalFlowSettings:
     """Settings of optical flow.
 
     Args:
+        whole: Read frames as a whole, at the size of a tile, instead of in tiles at their own size: large motions
+            become small ones, which small models find, and small things are lost.
         min_overlap: Pixels that neighbouring tiles share at least.
         even_tiles: Spread the tiles evenly, as the paper's evaluation does. Otherwise they follow each other from the
             top left and the last ones end at the border, as in the original's example.
@@ -44,14 +48,17 @@ class OpticalFlowSettings:
             differences of their parts ("l1").
         num_outputs: Pixels that are asked for in each pair of frames in a step of training, drawn at random from
             those whose motion is known; `None` asks for all of these.
+        augment: Random changes while training.
     """
 
+    whole: bool = False
     min_overlap: int = 20
     even_tiles: bool = False
     tiles_per_batch: int = 1
     chunk_size: int = 32768
     loss: Literal["epe", "l1"] = "epe"
     num_outputs: int | None = None
+    augment: FlowAugmentConfig = field(default_factory=FlowAugmentConfig)
 
     def __post_init__(self) -> None:
         for name in ("tiles_per_batch", "chunk_size", "num_outputs"):
@@ -86,6 +93,7 @@ class OpticalFlow(Task[OpticalFlowSettings]):
         self.channels = config.inputs.image_channels
         if settings.min_overlap >= min(self.tile):
             raise ValueError(f"min_overlap ({settings.min_overlap}) must be less than the sides of a tile {self.tile}")
+        self.augmenter = FlowAugmenter(settings.augment)
 
     @classmethod
     def example(cls) -> "tuple[Self, Rows]":
@@ -177,19 +185,26 @@ class OpticalFlow(Task[OpticalFlowSettings]):
         return batch
 
     def augment(self, batch: dict[str, Tensor], *, training: bool) -> dict[str, Tensor]:
-        """Cut a part as large as a tile out of each pair while training, at random."""
+        """Make each pair as large as a tile while training, by a cut at random or as a whole, and change it."""
         if not training:
             return batch
-        height, width = self.tile
-        cut: dict[str, list[Tensor]] = {"frames": [], "flow": [], "valid": []}
-        for row, (rows, columns) in enumerate(batch["size"].tolist()):
-            top = int(torch.randint(max(rows - height, 0) + 1, ()))
-            left = int(torch.randint(max(columns - width, 0) + 1, ()))
-            inside = (slice(top, top + height), slice(left, left + width))
-            cut["frames"].append(batch["frames"][row][(slice(None), *inside)])
-            cut["flow"].append(batch["flow"][row][inside])
-            cut["valid"].append(batch["valid"][row][inside])
-        return {name: torch.stack(parts) for name, parts in cut.items()}
+        make = self._shrunk if self.settings.whole else self._cut
+        pairs = [make(batch, row, size) for row, size in enumerate(batch["size"].tolist())]
+        frames, flow, valid = (torch.stack(parts) for parts in zip(*pairs, strict=True))
+        return self.augmenter({"frames": frames, "flow": flow, "valid": valid})
+
+    def _cut(self, batch: Mapping[str, Tensor], row: int, size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        (height, width), (rows, columns) = self.tile, size
+        top = int(torch.randint(max(rows - height, 0) + 1, ()))
+        left = int(torch.randint(max(columns - width, 0) + 1, ()))
+        inside = (slice(top, top + height), slice(left, left + width))
+        return batch["frames"][row][(slice(None), *inside)], batch["flow"][row][inside], batch["valid"][row][inside]
+
+    def _shrunk(self, batch: Mapping[str, Tensor], row: int, size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        pair, inside = slice(row, row + 1), (slice(0, size[0]), slice(0, size[1]))
+        frames = resize_frames(batch["frames"][(pair, slice(None), *inside)], self.tile)
+        flow, valid = resize_truth(batch["flow"][(pair, *inside)], batch["valid"][(pair, *inside)], self.tile)
+        return frames[0], flow[0], valid[0]
 
     def step(self, model: PerceiverIO, batch: Mapping[str, Tensor]) -> Step:
         """Return the mean loss over pixels whose motion is known; when evaluating, frames are read by tiles.
@@ -241,8 +256,11 @@ class OpticalFlow(Task[OpticalFlowSettings]):
         metrics["fl_all"].update(((error > 3) & (error > 0.05 * motion)).float())
 
     def pieces(self, value: Any) -> Iterator[dict[str, Any]]:
-        """Cut a pair of frames into tiles."""
+        """Cut a pair of frames into tiles, or shrink it to one."""
         frames = self.prepare(self.row_of(value))["frames"]
+        if self.settings.whole:
+            yield {"frames": np.rint(255 * self._as_tile(frames)[0].numpy()).astype(np.uint8)}
+            return
         for tile in self._tiles(frames, self._corners(*frames.shape[1:3])):
             yield {"frames": tile}
 
@@ -258,12 +276,17 @@ class OpticalFlow(Task[OpticalFlowSettings]):
             frames = self.prepare(self.row_of(value))["frames"]
             height, width = frames.shape[1:3]
             flow = self.estimate(model, frames)
-            results.append(FlowResult(flow, (frames[0], frames[1]), len(self._corners(height, width))))
+            num_tiles = 1 if self.settings.whole else len(self._corners(height, width))
+            results.append(FlowResult(flow, (frames[0], frames[1]), num_tiles))
         return results
 
     def estimate(self, model: PerceiverIO, frames: UInt8[np.ndarray, "2 H W C"]) -> Float32[np.ndarray, "H W 2"]:
-        """Return the motion between two frames, read tile by tile and blended where tiles overlap."""
+        """Return the motion between two frames, read as a whole, or tile by tile and blended where tiles overlap."""
         height, width = frames.shape[1:3]
+        if self.settings.whole:
+            latents = model.encode(to_device({"frames": self._as_tile(frames)}, model))
+            flow = model.decode(latents, chunk_size=self.settings.chunk_size)
+            return resize_flow(flow.float(), (height, width))[0].cpu().numpy()
         corners = self._corners(height, width)
         tiles: list[np.ndarray] = []
         for start in range(0, len(corners), self.settings.tiles_per_batch):
@@ -297,6 +320,9 @@ class OpticalFlow(Task[OpticalFlowSettings]):
             frames = batch["frames"][row, :, :height, :width].cpu().numpy()
             flow[row, :height, :width] = torch.from_numpy(self.estimate(model, frames)).to(flow)
         return flow
+
+    def _as_tile(self, frames: np.ndarray) -> Float[Tensor, "1 2 h w C"]:
+        return resize_frames(torch.from_numpy(frames)[None], self.tile)
 
     def _corners(self, height: int, width: int) -> list[tuple[int, int]]:
         settings = self.settings

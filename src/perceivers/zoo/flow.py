@@ -63,3 +63,37 @@ ZOO.add(
         ),
     ),
 )
+
+ZOO.add(
+    "optical-flow-whole",
+    Spec(
+        name="optical-flow-whole",
+        task="optical-flow",
+        summary="Optical flow of frames read as a whole at 48x64 pixels, sized for training on a CPU",
+        config=PerceiverConfig(
+            inputs=FlowInputConfig(
+                image_size=(48, 64),
+                positioned=PositionedConfig(
+                    positions=FourierPositionConfig(num_bands=16, max_resolution=(48, 64)),
+                ),
+            ),
+            encoder=EncoderConfig(
+                num_latents=128,
+                latent_channels=128,
+                num_blocks=1,
+                num_layers_per_block=4,
+                num_cross_heads=4,
+                num_self_heads=4,
+                self_widening_factor=2,
+                qk_channels=128,
+                v_channels=128,
+            ),
+            queries=TokenQueryConfig(),
+            # The pixel itself is added to what it reads: small motions show in its own neighbourhood.
+            decoder=CrossAttentionDecoderConfig(
+                num_heads=4, qk_channels=128, v_channels=128, widening_factor=4, query_residual=True
+            ),
+            outputs=FlowOutputConfig(scale=1.0),
+        ),
+    ),
+)

@@ -27,15 +27,21 @@ def draw_points(points: Float[np.ndarray, "P C"]) -> Image.Image:
     return draw_views(points, colours)
 
 
-def draw_views(points: Float[np.ndarray, "P C"], colours: dict[str, Float[np.ndarray, "P 3"]]) -> Image.Image:
+def draw_views(
+    points: Float[np.ndarray, "P C"],
+    colours: dict[str, Float[np.ndarray, "P 3"]],
+    frame: Float[np.ndarray, "Q C"] | None = None,
+) -> Image.Image:
     """Draw a cloud from three sides; what is near covers what is far.
 
     Args:
         points: Coordinates, and further columns that are not looked at.
         colours: Of the points in each view, "front", "side" and "top", in [0, 1].
+        frame: Another cloud that the picture is laid out for, to compare two; `None` takes the points themselves.
     """
     places = np.asarray(points, dtype=np.float64)[:, :3]
-    low, high = places.min(axis=0), places.max(axis=0)
+    corners = places if frame is None else np.asarray(frame, dtype=np.float64)[:, :3]
+    low, high = corners.min(axis=0), corners.max(axis=0)
     scaled = (places - (low + high) / 2) / (float((high - low).max()) or 1.0)
     sheet = Image.new("RGB", (3 * _SIDE + 2 * _GAP, _SIDE + _CAPTION), "white")
     draw = ImageDraw.Draw(sheet)

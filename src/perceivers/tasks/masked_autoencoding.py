@@ -96,8 +96,8 @@ class MaskedAutoencoding(Task[MaskedAutoencodingSettings]):
 
     def __init__(self, settings: MaskedAutoencodingSettings, config: PerceiverConfig) -> None:
         super().__init__(settings, config)
-        modality = modality_of(config, settings.reading)
-        if config != modality.head(config):
+        modality = modality_of(config)(config, settings.reading)
+        if config != modality.head():
             raise ValueError(
                 f"masked-autoencoding asks for each place of {config.inputs.kind} inputs, {modality.grid}; "
                 f"this model has '{config.queries.kind}' queries and '{config.outputs.kind}' outputs for something else"
@@ -118,17 +118,17 @@ class MaskedAutoencoding(Task[MaskedAutoencodingSettings]):
             ValueError: Such inputs cannot be masked, or a setting is wrong.
         """
         own = from_json(cls.Settings, settings, f"{cls.name} settings")
-        return cls(own, modality_of(config, own.reading).head(config))
+        return cls(own, modality_of(config)(config, own.reading).head())
 
     @classmethod
     def usual_model(cls, config: PerceiverConfig) -> PerceiverConfig:
         """Return the model itself with queries for each place."""
-        return modality_of(config, {}).head(config)
+        return modality_of(config)(config, {}).head()
 
     @classmethod
     def roles_for(cls, config: PerceiverConfig) -> tuple[str, ...]:
         """Return what the model reads; labels are not needed."""
-        return modality_of(config, {}).roles
+        return modality_of(config).roles()
 
     @classmethod
     def example(cls) -> "tuple[Self, Rows]":
@@ -173,7 +173,7 @@ class MaskedAutoencoding(Task[MaskedAutoencodingSettings]):
 
     def gather(self, given: Sequence[Any]) -> tuple[Sequence[Any], bool]:
         """Return the inputs in the arguments of one call; inputs of two files as the task that reads them does."""
-        return self.reader.gather(given) if len(self.modality.roles) > 1 else super().gather(given)
+        return self.reader.gather(given) if len(self.modality.roles()) > 1 else super().gather(given)
 
     def input_of(self, row: Mapping[str, Any]) -> Any:
         """Return what prediction would be given of a row of data."""

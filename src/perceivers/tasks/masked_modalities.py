@@ -9,6 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
 import numpy as np
@@ -67,32 +68,47 @@ class Modality(ABC, Generic[InputsT]):
 
     def __init__(self, config: PerceiverConfig, reading: Mapping[str, Any]) -> None:
         self.inputs = cast(InputsT, config.inputs)
+        self.config = config
+        self.reading = reading
         with torch.device("meta"):
             adapter = config.inputs.build()
         # Only shapes are wanted.
         self.example = adapter.raw({name: part.to("meta") for name, part in adapter.example_batch(1).items()})
-        self.reader = self._reader(config, reading)
 
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """The columns of data that are read."""
-        return (self.reader.input_role,)
+    @classmethod
+    def roles(cls) -> tuple[str, ...]:
+        """Return the columns of data that are read."""
+        return (TASKS[cls.read_by].input_role,)
+
+    @cached_property
+    def reader(self) -> Task[Any]:
+        """The task that reads inputs.
+
+        Raises:
+            ValueError: A setting of it is wrong.
+        """
+        from perceivers.zoo import ZOO
+
+        cls = TASKS[self.read_by]
+        settings = from_json(cls.Settings, self.reading, f"reading ({self.read_by} settings)")
+        return cls(settings, self.reading_model(ZOO[cls.default_model].config))
 
     @property
     def grid(self) -> tuple[int, ...]:
         """The grid of places that can be asked for."""
         return self.example.grid_shape
 
-    def head(self, config: PerceiverConfig) -> PerceiverConfig:
+    def head(self) -> PerceiverConfig:
         """Return the model with queries for each place, and outputs as wide as what is there.
 
         Queries that are such already keep their positions and the decoder.
         """
+        config = self.config
         queries, decoder = config.queries, config.decoder
         if isinstance(queries, GridQueryConfig):
             queries = replace(queries, grid_shape=self.grid)
         else:
-            queries = GridQueryConfig(grid_shape=self.grid, positions=self.positions(config))
+            queries = GridQueryConfig(grid_shape=self.grid, positions=self.positions())
             encoder = config.encoder
             # Its attention is as wide, and has as many heads, as that of the latents.
             decoder = CrossAttentionDecoderConfig(
@@ -104,9 +120,9 @@ class Modality(ABC, Generic[InputsT]):
             )
         return replace(config, queries=queries, decoder=decoder, outputs=self.outputs())
 
-    def positions(self, config: PerceiverConfig) -> PositionConfig:
+    def positions(self) -> PositionConfig:
         """Return positions about as wide as a latent, which tell the places apart."""
-        bands = math.ceil(config.encoder.latent_channels / (2 * len(self.grid)))
+        bands = math.ceil(self.config.encoder.latent_channels / (2 * len(self.grid)))
         return FourierPositionConfig(num_bands=bands)
 
     def outputs(self) -> OutputConfig:
@@ -181,35 +197,27 @@ class Modality(ABC, Generic[InputsT]):
         """Draw attention on an input."""
         return self.reader.draw_weights(item, weights)
 
-    def reading_model(self, config: PerceiverConfig, usual: PerceiverConfig) -> PerceiverConfig:
+    def reading_model(self, usual: PerceiverConfig) -> PerceiverConfig:
         """Return the model with a head that the task that reads inputs takes; it is asked nothing.
 
         Args:
-            config: The model.
-            usual: The usual one of that task.
+            usual: The usual model of that task.
         """
-        return replace(config, queries=usual.queries, decoder=usual.decoder, outputs=usual.outputs)
-
-    def _reader(self, config: PerceiverConfig, reading: Mapping[str, Any]) -> Task[Any]:
-        from perceivers.zoo import ZOO
-
-        cls = TASKS[self.read_by]
-        own = self.reading_model(config, ZOO[cls.default_model].config)
-        return cls(from_json(cls.Settings, reading, f"reading ({self.read_by} settings)"), own)
+        return replace(self.config, queries=usual.queries, decoder=usual.decoder, outputs=usual.outputs)
 
 
 MODALITIES: dict[type[InputConfig], type[Modality[Any]]] = {}
 
 
-def modality_of(config: PerceiverConfig, reading: Mapping[str, Any]) -> Modality[Any]:
+def modality_of(config: PerceiverConfig) -> type[Modality[Any]]:
     """Return the modality that a model reads.
 
     Raises:
-        ValueError: It cannot be masked, or a setting of reading it is wrong.
+        ValueError: It cannot be masked.
     """
     for cls in type(config.inputs).__mro__:
         if cls in MODALITIES:
-            return MODALITIES[cls](config, reading)
+            return MODALITIES[cls]
     known = [kind for kind in InputConfig.kinds if any(cls in MODALITIES for cls in InputConfig.kinds[kind].__mro__)]
     raise ValueError(
         f"masked-autoencoding does not know how to mask '{config.inputs.kind}' inputs; choices = {known}. A plugin "

@@ -4,7 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -24,7 +24,7 @@ from perceivers.adapters.video import VideoInputConfig
 from perceivers.model import PerceiverConfig
 from perceivers.processing.flow import pad_to
 from perceivers.processing.heat_pictures import heat_on_frames
-from perceivers.tasks.base import Rows, Step
+from perceivers.tasks.base import Rows, Step, Task
 from perceivers.tasks.drawing import below, beside, captioned
 from perceivers.tasks.masked_modalities import MODALITIES, Modality, Restored
 
@@ -75,11 +75,17 @@ class ImageModality(PixelModality[ImageInputConfig]):
 
     read_by: ClassVar[str] = "image-classification"
 
-    def __init__(self, config: PerceiverConfig, reading: Mapping[str, Any]) -> None:
-        super().__init__(config, reading)
-        size, wanted = self.inputs.image_size, self.reader.settings.image_size
-        if wanted not in (None, size):
-            raise ValueError(f"reading.image_size {wanted} must be the model's, {size}: its places are asked for")
+    @cached_property
+    def reader(self) -> Task[Any]:
+        """The task that reads images.
+
+        Raises:
+            ValueError: It would read them at another size.
+        """
+        reader, size = super().reader, self.inputs.image_size
+        if reader.settings.image_size not in (None, size):
+            raise ValueError(f"reading.image_size {reader.settings.image_size} must be the model's own, {size}")
+        return reader
 
     def frames(self, values: Float[Tensor, "M E"], grid_shape: tuple[int, ...]) -> Float[Tensor, "T H W C"]:
         """Return the image as one frame."""
@@ -111,7 +117,7 @@ class VideoModality(PixelModality[VideoInputConfig]):
         """Colour the frames."""
         return heat_on_frames(item["video"], weights[self.reader.input_role])
 
-    def reading_model(self, config: PerceiverConfig, usual: PerceiverConfig) -> PerceiverConfig:
+    def reading_model(self, usual: PerceiverConfig) -> PerceiverConfig:
         """Return a model of clips with sound that reads such frames; the sound is read along and not used."""
         inputs, others = self.inputs, usual.inputs
         assert isinstance(others, MultimodalInputConfig)
@@ -130,9 +136,9 @@ class FlowModality(PixelModality[FlowInputConfig]):
 
     read_by: ClassVar[str] = "optical-flow"
 
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """The frames, of which no motion need be known."""
+    @classmethod
+    def roles(cls) -> tuple[str, ...]:
+        """Return the frames, whose motion need not be known."""
         return ("frame1", "frame2")
 
     def dataset(self, rows: Rows, *, training: bool) -> Dataset[dict[str, Any]]:

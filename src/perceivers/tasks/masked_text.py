@@ -14,7 +14,6 @@ from torchmetrics import MetricCollection
 
 from perceivers.adapters import OutputConfig, RawTokens
 from perceivers.adapters.text import TextInputConfig, TextOutputConfig
-from perceivers.model import PerceiverConfig
 from perceivers.nn.positions import LearnedPositionConfig, PositionConfig
 from perceivers.processing.text import ByteTokenizer
 from perceivers.tasks.base import Step
@@ -36,7 +35,7 @@ class TextModality(Modality[TextInputConfig]):
     score: ClassVar[str] = "bits_per_byte"
     higher_is_better: ClassVar[bool] = False
 
-    def positions(self, config: PerceiverConfig) -> PositionConfig:
+    def positions(self) -> PositionConfig:
         """Return learned positions as wide as an embedding, by which answers are compared with all ids."""
         return LearnedPositionConfig(num_channels=self.inputs.num_channels)
 

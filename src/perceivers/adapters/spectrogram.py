@@ -134,7 +134,7 @@ class SpectrogramInput(InputAdapter):
     def raw(self, batch: Batch) -> RawTokens:
         """Return the log-mel values of each patch, frame by frame.
 
-        Neighbouring frames are made of some of the same samples, as neighbouring pixels of a camera share light.
+        Windows overlap: frames at the border of a patch are made of some of the samples of the next one.
         """
         audio = wave_of(batch, self.patch_samples)
         frames, mels = self.config.patch_size

@@ -29,6 +29,7 @@ from perceivers.data.clips import read_video_folders
 from perceivers.data.coco import coco_files
 from perceivers.data.flow_pairs import read_flow_folder
 from perceivers.data.labels import LABELLINGS
+from perceivers.data.loose_files import read_loose_files
 from perceivers.data.questions import one_row_a_question
 from perceivers.data.roles import ROLES, ROW_CHECKS, DataError
 from perceivers.data.sources import SOURCES
@@ -212,6 +213,8 @@ def _open_folder(folder: Path, config: DataConfig, roles: Sequence[str]) -> Data
         return DatasetDict({name: read_image_folder(path) for name, path in split_folders.items()})
     if tables := _open_tables(folder, config, known):
         return tables
+    if files := read_loose_files(folder, roles, known):
+        return files
     if has_image_classes(folder):
         return DatasetDict({"train": read_image_folder(folder)})
     expected = "images in class folders (<class>/<image> or train/<class>/<image>)"

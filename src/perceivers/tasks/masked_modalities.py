@@ -71,9 +71,10 @@ class Modality(ABC, Generic[InputsT]):
         self.config = config
         self.reading = reading
         with torch.device("meta"):
+            # Only shapes are wanted.
             adapter = config.inputs.build()
-        # Only shapes are wanted.
-        self.example = adapter.raw({name: part.to("meta") for name, part in adapter.example_batch(1).items()})
+            batch = adapter.example_batch(1)
+        self.example = adapter.raw(batch)
 
     @classmethod
     def roles(cls) -> tuple[str, ...]:

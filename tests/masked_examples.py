@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from perceivers.adapters import InputConfig
-from perceivers.adapters.image import Conv1x1InputConfig, ConvInputConfig, PixelInputConfig
+from perceivers.adapters.image import Conv1x1InputConfig, ConvInputConfig
 from perceivers.adapters.video import VideoInputConfig
 from perceivers.config import override
 from perceivers.model import PerceiverConfig
@@ -63,7 +63,6 @@ def _around(inputs: InputConfig) -> PerceiverConfig:
 _SOUND = {"inputs.num_samples": 1280}
 MODELS: dict[str, tuple[PerceiverConfig, Callable[[], Rows], dict[str, Any]]] = {
     "patches": (_of_zoo("image-small", {"inputs.image_size": [16, 12]}), lambda: _images((16, 12, 3)), {}),
-    "pixels": (_around(PixelInputConfig(image_size=(6, 5), positioned=_BANDS)), lambda: _images((6, 5, 3)), {}),
     "conv1x1": (
         _around(Conv1x1InputConfig(image_size=(6, 8), num_channels=4, stride=2, positioned=_BANDS)),
         lambda: _images((6, 8, 3)),

@@ -256,7 +256,7 @@ class MaskedAutoencoding(Task[MaskedAutoencodingSettings]):
         if counts.any():
             one = slice(row, row + 1)
             targets = modality.target_of(asked.targets[one], asked.counts[one])
-            modality.update(metrics, Step(torch.zeros(()), asked.answers[one], targets))
+            modality.update(metrics, Step(torch.zeros(()), asked.answers[one].cpu(), targets.cpu()))
         return Restored(
             original=modality.present(values, grid),
             shown=modality.present(modality.blank(values, hidden), grid),

@@ -67,6 +67,26 @@ def test_tokens_have_the_promised_shape(config: PerceiverConfig) -> None:
     assert tokens.keep_mask is None or tokens.keep_mask.shape == (2, length)
 
 
+@pytest.mark.parametrize("config", INPUTS.values(), ids=INPUTS.keys())
+def test_what_tokens_are_made_of_lies_in_their_order(config: PerceiverConfig) -> None:
+    inputs = config.inputs.build().eval()
+    batch = inputs.example_batch(2)
+    tokens = inputs(batch)
+    if config.inputs.kind == "multimodal":
+        with pytest.raises(ValueError, match=r"MultimodalInput cannot be masked and asked for: .* no method `raw`"):
+            inputs.raw(batch)
+        return
+    raw = inputs.raw(batch)
+    assert raw.values.shape[:2] == tokens.values.shape[:2]
+    assert raw.grid_shape == tokens.grid_shape
+    assert not raw.values.requires_grad
+    assert (raw.keep_mask is None) == (tokens.keep_mask is None)
+    assert raw.keep_mask is None or torch.equal(raw.keep_mask, tokens.keep_mask)
+    # Nothing hidden, nothing changed.
+    hidden = torch.zeros(raw.values.shape[:2], dtype=torch.bool)
+    torch.testing.assert_close(inputs(inputs.hide(batch, hidden)).values, tokens.values)
+
+
 @every_model
 def test_queries_and_answers_have_the_promised_shape(config: PerceiverConfig) -> None:
     model = seeded(config).eval()

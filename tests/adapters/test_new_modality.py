@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from perceivers.config import from_json, to_json
 from perceivers.decoders import CrossAttentionDecoderConfig
 from perceivers.model import EncoderConfig, PerceiverConfig, PerceiverIO
 from perceivers.nn import FourierPositionConfig
+from perceivers.tasks import TASKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,3 +131,15 @@ def test_the_new_modality_trains() -> None:
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
     assert all(p.grad is not None and p.grad.any() for p in model.parameters())
+
+
+def test_the_new_modality_can_be_masked() -> None:
+    inputs = CONFIG.inputs.build()
+    batch = inputs.example_batch(2)
+    raw = inputs.raw(batch)
+    assert torch.equal(raw.values, batch["readings"])
+    assert torch.equal(raw.keep_mask, batch["reporting"])
+    # A station sees none of the others.
+    assert inputs.hide(batch, ~batch["reporting"]) is batch
+    with pytest.raises(ValueError, match=r"does not know how to mask 'toy-weather' inputs; .* enters its own"):
+        TASKS["masked-autoencoding"].roles_for(CONFIG)

@@ -158,3 +158,13 @@ def test_impossible_values_are_named(field: str, value: float) -> None:
 def test_the_strength_is_bounded(magnitude: int) -> None:
     with pytest.raises(ValueError, match=rf"randaugment_magnitude \({magnitude}\) must lie between 1 and 29"):
         AugmentConfig(randaugment_ops=1, randaugment_magnitude=magnitude)
+
+
+def test_images_without_labels_are_changed_each_on_its_own() -> None:
+    image = batch_of(4)["image"]
+    augmenter = ImageAugmenter(AugmentConfig(mixup=0.2, flip=True), 3)
+    torch.manual_seed(0)
+    changed = augmenter({"image": image})
+    assert set(changed) == {"image"}
+    for before, after in zip(image / 255, changed["image"], strict=True):
+        assert torch.equal(after, before) or torch.equal(after, before.flip(1))

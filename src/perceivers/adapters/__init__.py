@@ -12,6 +12,7 @@ from perceivers.adapters.base import (
     Queries,
     QueryAdapter,
     QueryConfig,
+    RawTokens,
     Tokens,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "Queries",
     "QueryAdapter",
     "QueryConfig",
+    "RawTokens",
     "Tokens",
 ]

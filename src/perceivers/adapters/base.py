@@ -86,6 +86,21 @@ class Queries:
         return as_array(self.array)
 
 
+@dataclass(frozen=True)
+class RawTokens:
+    """What the tokens of a batch are made of, before anything that is learned: what masked auto-encoding asks for.
+
+    Args:
+        values: Numbers of each token, (B, M, E), or an id of each, (B, M).
+        keep_mask: (B, M), `True` = something is there; `None` is everywhere.
+        grid_shape: The grid that the M elements form.
+    """
+
+    values: Float[Tensor, "B M E"] | Int[Tensor, "B M"]
+    keep_mask: Bool[Tensor, "B M"] | None
+    grid_shape: tuple[int, ...]
+
+
 class InputAdapter(nn.Module, ABC):
     """Input side: raw batch -> `Tokens`.
 
@@ -104,6 +119,29 @@ class InputAdapter(nn.Module, ABC):
     @abstractmethod
     def example_batch(self, batch_size: int) -> dict[str, Any]:
         """Return a random batch of the right form, for tests, plans, benchmarks and export."""
+
+    def raw(self, batch: Batch) -> RawTokens:
+        """Return what the tokens are made of; by default their content, which has to be free of learned layers.
+
+        Raises:
+            ValueError: The content is learned: asked for it, a model would learn to make it easy instead.
+        """
+        with torch.enable_grad():
+            tokens = self(batch)
+            content = tokens.content
+        if content.requires_grad:
+            raise ValueError(
+                f"{type(self).__name__} cannot be masked and asked for: the content of its tokens comes out of learned "
+                f"layers, and it has no method `raw` that says what goes into them"
+            )
+        return RawTokens(content, tokens.keep_mask, tokens.grid_shape)
+
+    def hide(self, batch: Batch, hidden: Bool[Tensor, "B M"]) -> Batch:
+        """Return the batch without what `hidden` tokens are made of, for inputs whose tokens see their neighbours'.
+
+        By default the batch itself: where each token is made of its own part, leaving tokens out is enough.
+        """
+        return batch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from perceivers.adapters.base import (
@@ -18,6 +18,7 @@ from perceivers.adapters.base import (
     Queries,
     QueryAdapter,
     QueryConfig,
+    RawTokens,
     Tokens,
     as_values,
     batch_entry,
@@ -95,16 +96,37 @@ class FlowInput(InputAdapter):
         Raises:
             ValueError: The frames have another form than (B, T, H, W, C).
         """
+        frames = self.normalised(batch)
+        patches = neighbourhoods(frames, self.config.patch_size)
+        content = self.linear(rearrange(patches, "b t h w c -> b (h w) (t c)"))
+        grid_shape = (frames.shape[2], frames.shape[3])
+        return Tokens(self.positioned(content, grid_shape), None, content, grid_shape)
+
+    def raw(self, batch: Batch) -> RawTokens:
+        """Return the normalised colours of each pixel in all frames, frame by frame, without its neighbours'."""
+        frames = self.normalised(batch)
+        values = rearrange(frames, "b t h w c -> b (h w) (t c)")
+        return RawTokens(values, None, (frames.shape[2], frames.shape[3]))
+
+    def hide(self, batch: Batch, hidden: Bool[Tensor, "B M"]) -> Batch:
+        """Return frames in which hidden pixels are the mean, because their neighbours see them."""
+        frames = self.normalised(batch)
+        pixels = rearrange(hidden, "b (h w) -> b 1 h w 1", w=frames.shape[3])
+        return {**batch, "frames": frames.masked_fill(pixels, 0) * self.std + self.mean}
+
+    def normalised(self, batch: Batch) -> Float[Tensor, "B T H W C"]:
+        """Return the frames less the mean, divided by the deviation.
+
+        Raises:
+            ValueError: They have another form than (B, T, H, W, C).
+        """
         frames = batch_entry(batch, "frames")
         expected = (self.config.num_frames, self.config.image_channels)
         if frames.dim() != 5 or (frames.shape[1], frames.shape[-1]) != expected:
             raise ValueError(
                 f"frames of shape {tuple(frames.shape)} must be (B, {expected[0]}, H, W, {expected[1]}), channels last"
             )
-        patches = neighbourhoods(as_values(frames, self.mean, self.std), self.config.patch_size)
-        content = self.linear(rearrange(patches, "b t h w c -> b (h w) (t c)"))
-        grid_shape = (frames.shape[2], frames.shape[3])
-        return Tokens(self.positioned(content, grid_shape), None, content, grid_shape)
+        return as_values(frames, self.mean, self.std)
 
     def example_batch(self, batch_size: int) -> dict[str, Any]:
         """Return random frames."""

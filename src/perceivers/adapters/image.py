@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from perceivers.adapters.base import (
@@ -19,6 +19,7 @@ from perceivers.adapters.base import (
     Queries,
     QueryAdapter,
     QueryConfig,
+    RawTokens,
     Tokens,
     as_values,
     batch_entry,
@@ -77,6 +78,10 @@ class ImageInput(InputAdapter):
     def features(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w c"]:
         """Return the features of each cell."""
 
+    @abstractmethod
+    def pixels(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w p"]:
+        """Return the pixels of each cell, row by row, colour last."""
+
     def content(self, features: Float[Tensor, "B M c"]) -> Float[Tensor, "B M E"] | Block:
         """Return what stands in a token for its cell."""
         return features
@@ -87,16 +92,29 @@ class ImageInput(InputAdapter):
         Raises:
             ValueError: The image has the wrong number of axes or channels, or a size that the positions refuse.
         """
+        features = self.features(self.normalised(batch))
+        content = self.content(rearrange(features, "b h w c -> b (h w) c"))
+        grid_shape = (features.shape[1], features.shape[2])
+        values = self.positioned(content, grid_shape, batch.get("coordinates"))
+        return Tokens(values, None, content, grid_shape)
+
+    def raw(self, batch: Batch) -> RawTokens:
+        """Return the normalised pixels of each cell."""
+        cells = self.pixels(self.normalised(batch))
+        return RawTokens(rearrange(cells, "b h w p -> b (h w) p"), None, (cells.shape[1], cells.shape[2]))
+
+    def normalised(self, batch: Batch) -> Float[Tensor, "B H W C"]:
+        """Return the image less the mean, divided by the deviation.
+
+        Raises:
+            ValueError: It has the wrong number of axes or channels.
+        """
         image = batch_entry(batch, "image")
         if image.dim() != 4 or image.shape[-1] != self.config.image_channels:
             raise ValueError(
                 f"image of shape {tuple(image.shape)} must be (B, H, W, {self.config.image_channels}), channels last"
             )
-        features = self.features(as_values(image, self.mean, self.std))
-        content = self.content(rearrange(features, "b h w c -> b (h w) c"))
-        grid_shape = (features.shape[1], features.shape[2])
-        values = self.positioned(content, grid_shape, batch.get("coordinates"))
-        return Tokens(values, None, content, grid_shape)
+        return as_values(image, self.mean, self.std)
 
     def example_batch(self, batch_size: int) -> dict[str, Any]:
         """Return random images."""
@@ -137,6 +155,10 @@ class PixelInput(ImageInput):
 
     def features(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w c"]:
         """Return the pixels."""
+        return self.pixels(image)
+
+    def pixels(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w p"]:
+        """Return the pixels that are kept."""
         return image[:, :: self.stride, :: self.stride]
 
 
@@ -173,6 +195,10 @@ class Conv1x1Input(ImageInput):
 
     def features(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w c"]:
         """Return the pixels."""
+        return self.pixels(image)
+
+    def pixels(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w p"]:
+        """Return the pixels that are kept."""
         return image[:, :: self.stride, :: self.stride]
 
     def content(self, features: Float[Tensor, "B M c"]) -> Block:
@@ -216,7 +242,11 @@ class PatchInput(ImageInput):
 
     def features(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w c"]:
         """Return the (projected) patches."""
-        return self.linear(space_to_depth(image, self.patch_size))
+        return self.linear(self.pixels(image))
+
+    def pixels(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w p"]:
+        """Return the patches."""
+        return space_to_depth(image, self.patch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,10 +289,31 @@ class ConvInput(ImageInput):
         height, width = (conv.output_size(side) for side in config.image_size)
         super().__init__(config, config.num_channels, (height, width))
         self.conv = conv
+        # Each stage divides by four.
+        self.cell_size = 4**config.num_stages
 
     def features(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w c"]:
         """Return the feature map."""
         return self.conv(image)
+
+    def pixels(self, image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w p"]:
+        """Return the pixels nearest to each cell, which also sees some of its neighbours'; the border repeats."""
+        height, width = (self.conv.output_size(side) * self.cell_size for side in image.shape[1:3])
+        rows = torch.arange(height, device=image.device).clamp(max=image.shape[1] - 1)
+        columns = torch.arange(width, device=image.device).clamp(max=image.shape[2] - 1)
+        return space_to_depth(image[:, rows][:, :, columns], self.cell_size)
+
+    def hide(self, batch: Batch, hidden: Bool[Tensor, "B M"]) -> Batch:
+        """Return images in which the pixels of hidden cells are the mean."""
+        image = self.normalised(batch)
+        cells = rearrange(hidden, "b (h w) -> b h w", h=self.conv.output_size(image.shape[1]))
+        # Pixels behind the last whole cell go with it.
+        rows, columns = (
+            (torch.arange(side, device=image.device) // self.cell_size).clamp(max=count - 1)
+            for side, count in zip(image.shape[1:3], cells.shape[1:], strict=True)
+        )
+        pixels = cells[:, rows][:, :, columns, None]
+        return {**batch, "image": image.masked_fill(pixels, 0) * self.std + self.mean}
 
 
 @dataclass(frozen=True, kw_only=True)

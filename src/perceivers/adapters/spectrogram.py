@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from perceivers.adapters.audio import kept_runs, wave_of
-from perceivers.adapters.base import Batch, InputAdapter, InputConfig, Tokens
+from perceivers.adapters.base import Batch, InputAdapter, InputConfig, RawTokens, Tokens
 from perceivers.nn.init import plain_linear
 from perceivers.nn.positions import FourierPositionConfig, Positioned, PositionedConfig
 
@@ -127,13 +127,20 @@ class SpectrogramInput(InputAdapter):
         Raises:
             ValueError: The wave has another form than (B, S), or its length does not divide into patches.
         """
+        raw = self.raw(batch)
+        content = self.linear(raw.values)
+        return Tokens(self.positioned(content, raw.grid_shape), raw.keep_mask, content, raw.grid_shape)
+
+    def raw(self, batch: Batch) -> RawTokens:
+        """Return the log-mel values of each patch, frame by frame.
+
+        Windows overlap: frames at the border of a patch are made of some of the samples of the next one.
+        """
         audio = wave_of(batch, self.patch_samples)
         frames, mels = self.config.patch_size
         patches = rearrange(self.log_mel(audio), "b (t f) (k m) -> b (t k) (f m)", f=frames, m=mels)
         grid_shape = (audio.shape[1] // self.patch_samples, self.mel_patches)
-        content = self.linear(patches)
-        keep_mask = kept_runs(batch, self.patch_samples, grid_shape[1])
-        return Tokens(self.positioned(content, grid_shape), keep_mask, content, grid_shape)
+        return RawTokens(patches, kept_runs(batch, self.patch_samples, grid_shape[1]), grid_shape)
 
     def log_mel(self, audio: Float[Tensor, "B S"]) -> Float[Tensor, "B T mels"]:
         """Return the normalised log-mel spectrogram, one frame for each `hop_samples`."""

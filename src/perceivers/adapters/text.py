@@ -18,6 +18,7 @@ from perceivers.adapters.base import (
     Queries,
     QueryAdapter,
     QueryConfig,
+    RawTokens,
     Tokens,
     batch_entry,
     take_rows,
@@ -83,14 +84,22 @@ class TextInput(InputAdapter):
         Raises:
             ValueError: The text is longer than `max_length`.
         """
+        raw = self.raw(batch)
+        content = self.embedding(raw.values)
+        return Tokens(self.positioned(content, (self.max_length,)), raw.keep_mask, content, raw.grid_shape)
+
+    def raw(self, batch: Batch) -> RawTokens:
+        """Return the ids.
+
+        Raises:
+            ValueError: The text is longer than `max_length`.
+        """
         input_ids = batch_entry(batch, "input_ids")
         length = input_ids.shape[1]
         if length > self.max_length:
             raise ValueError(f"text of {length} tokens is longer than max_length ({self.max_length})")
-        content = self.embedding(input_ids)
-        values = self.positioned(content, (self.max_length,))
         keep_mask = batch.get("keep_mask")
-        return Tokens(values, None if keep_mask is None else without_full_mask(keep_mask.bool()), content, (length,))
+        return RawTokens(input_ids, None if keep_mask is None else without_full_mask(keep_mask.bool()), (length,))
 
     def example_batch(self, batch_size: int) -> dict[str, Any]:
         """Return random ids in which the last token of each row is padding."""

@@ -120,7 +120,7 @@ def named_inputs(
     if Path(source).is_dir():
         yield from predict_inputs([source], task.input_role)
         return
-    roles = (*task.roles, *task.optional_roles)
+    roles = (*task.roles_for(task.config), *task.optional_roles)
     unknown = sorted(set(columns) - set(roles))
     if unknown:
         raise ValueError(f"columns name roles {unknown} that {task.name} does not have; roles = {list(roles)}")

@@ -12,11 +12,10 @@ from rich.console import Console
 
 from perceivers.cli import show
 from perceivers.config import from_json
-from perceivers.data import load_data
 from perceivers.tasks import TASKS
 from perceivers.train import Recipe, Run, RunResult, by_folds, by_seeds, load_recipe, prepare_run, recipe_names, repeat
 from perceivers.train.checkpoint import latest_checkpoint
-from perceivers.train.recipe import RECIPE_FILE, change_recipe, parse_yaml, recipe_text
+from perceivers.train.recipe import RECIPE_FILE, change_recipe, load_splits, parse_yaml, recipe_text
 from perceivers.train.repeat import SUMMARY_FILE, is_main_process
 
 # What a run leaves in its folder: `--overwrite` removes these and nothing else.
@@ -106,7 +105,7 @@ def _train_again_and_again(request: TrainRequest, recipe: Recipe, folder: Path) 
     if request.seeds is not None and request.folds is not None:
         raise ValueError("--seeds and --folds both say what differs between runs; give one of them")
     task = TASKS[recipe.task]
-    splits = load_data(recipe.data, task.roles, optional_roles=task.optional_roles)
+    splits = load_splits(recipe)
     if request.seeds is not None:
         parts, words = by_seeds(recipe, splits, request.seeds), ("--seeds", str(request.seeds))
     else:

@@ -35,7 +35,7 @@ def evaluate_model(
     pipe = open_model(model)
     task = pipe.task
     config = from_json(DataConfig, data, "data")
-    splits = load_data(config, task.roles, labels=task.labels, optional_roles=task.optional_roles)
+    splits = load_data(config, task.roles_for(task.config), labels=task.labels, optional_roles=task.optional_roles)
     rows = concatenate_datasets([splits.rows, splits.eval]) if everything else splits.eval
     metrics = evaluate(task, pipe.model, rows, batch_size=batch_size or task.batch_size)
     if as_json:

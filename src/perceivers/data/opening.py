@@ -16,6 +16,7 @@ from perceivers.data.coco import coco_files
 from perceivers.data.config import DataConfig
 from perceivers.data.flow_pairs import read_flow_folder
 from perceivers.data.generated import GENERATED
+from perceivers.data.loose_files import read_loose_files
 from perceivers.data.named import NAMED
 from perceivers.data.roles import DataError
 from perceivers.data.sources import SOURCES
@@ -108,6 +109,8 @@ def _open_folder(folder: Path, config: DataConfig, roles: Sequence[str]) -> Data
         return DatasetDict({name: read_image_folder(path) for name, path in split_folders.items()})
     if tables := _open_tables(folder, config, known):
         return tables
+    if files := read_loose_files(folder, roles, known):
+        return files
     if has_image_classes(folder):
         return DatasetDict({"train": read_image_folder(folder)})
     expected = "images in class folders (<class>/<image> or train/<class>/<image>)"

@@ -27,22 +27,29 @@ def draw_points(points: Float[np.ndarray, "P C"]) -> Image.Image:
     return draw_views(points, colours)
 
 
-def draw_views(points: Float[np.ndarray, "P C"], colours: dict[str, Float[np.ndarray, "P 3"]]) -> Image.Image:
+def draw_views(
+    points: Float[np.ndarray, "P C"],
+    colours: dict[str, Float[np.ndarray, "P 3"]],
+    frame: Float[np.ndarray, "Q C"] | None = None,
+) -> Image.Image:
     """Draw a cloud from three sides; what is near covers what is far.
 
     Args:
         points: Coordinates, and further columns that are not looked at.
         colours: Of the points in each view, "front", "side" and "top", in [0, 1].
+        frame: Another cloud that the picture is laid out for, to compare two; `None` takes the points themselves.
     """
     places = np.asarray(points, dtype=np.float64)[:, :3]
-    low, high = places.min(axis=0), places.max(axis=0)
+    corners = places if frame is None else np.asarray(frame, dtype=np.float64)[:, :3]
+    low, high = corners.min(axis=0), corners.max(axis=0)
     scaled = (places - (low + high) / 2) / (float((high - low).max()) or 1.0)
+    radius = float(np.clip(40 / np.sqrt(len(corners)), 1.0, 3.5))
     sheet = Image.new("RGB", (3 * _SIDE + 2 * _GAP, _SIDE + _CAPTION), "white")
     draw = ImageDraw.Draw(sheet)
     for i, (name, view) in enumerate(_VIEWS.items()):
         left = i * (_SIDE + _GAP)
         draw.text((left + 2, 2), name, fill=_INK, font=shipped_font("DejaVuSans", 11))
-        sheet.paste(_view(scaled, view, colours[name]), (left, _CAPTION))
+        sheet.paste(_view(scaled, view, colours[name], radius), (left, _CAPTION))
         draw.rectangle((left, _CAPTION, left + _SIDE - 1, _CAPTION + _SIDE - 1), outline=_LINE)
     return sheet
 
@@ -54,14 +61,17 @@ def _nearness(points: Float[np.ndarray, "P C"], axis: int, sign: int) -> Float[n
 
 
 def _view(
-    scaled: Float[np.ndarray, "P 3"], view: tuple[int, int, int, int], colours: Float[np.ndarray, "P 3"]
+    scaled: Float[np.ndarray, "P 3"],
+    view: tuple[int, int, int, int],
+    colours: Float[np.ndarray, "P 3"],
+    radius: float,
 ) -> Image.Image:
     side = _SIDE * _OVERSAMPLING
     tile = Image.new("RGB", (side, side), "white")
     draw = ImageDraw.Draw(tile)
     right, up, near, sign = view
     reach = side - 2 * _MARGIN * _OVERSAMPLING
-    radius = _OVERSAMPLING * float(np.clip(40 / np.sqrt(len(scaled)), 1.0, 3.5))
+    radius *= _OVERSAMPLING
     shades = np.rint(colours * 255).astype(int)
     for i in np.argsort(scaled[:, near] * sign, kind="stable"):
         x, y = side / 2 + scaled[i, right] * reach, side / 2 - scaled[i, up] * reach

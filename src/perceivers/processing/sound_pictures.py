@@ -1,7 +1,7 @@
 """A picture of sound: its wave over its spectrogram."""
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 from PIL import Image, ImageDraw
 
 from perceivers.processing.glyphs import shipped_font
@@ -9,7 +9,7 @@ from perceivers.processing.heat_pictures import draw_seconds, envelope
 
 _WIDTH, _WAVE_HEIGHT, _MEL_HEIGHT, _GAP, _SCALE = 480, 72, 112, 4, 24
 _RANGE_DB = 70.0
-_INK = (37, 99, 168)
+_INK, _GREY = (37, 99, 168), (224, 224, 224)
 
 
 def draw_sound(samples: Float32[np.ndarray, " S"], sample_rate: int) -> Image.Image:
@@ -38,6 +38,29 @@ def draw_sound(samples: Float32[np.ndarray, " S"], sample_rate: int) -> Image.Im
     )
     draw_seconds(draw, len(wave) / sample_rate, bottom, _WIDTH)
     return panel
+
+
+def draw_bands(
+    levels: Float[np.ndarray, "T bands"],
+    limits: tuple[float, float],
+    hidden: Bool[np.ndarray, "T groups"] | None = None,
+) -> Image.Image:
+    """Draw how strong each band is at which time, low bands below.
+
+    Args:
+        levels: On a logarithmic scale.
+        limits: The level that is white, and the one that is dark.
+        hidden: Groups of neighbouring bands, equally many each, that are drawn grey instead.
+    """
+    from matplotlib import colormaps
+
+    low, high = limits
+    shares = np.clip((levels - low) / ((high - low) or 1.0), 0, 1)
+    colours = np.rint(colormaps["Blues"](shares)[..., :3] * 255).astype(np.uint8)
+    if hidden is not None:
+        colours[hidden.repeat(levels.shape[1] // hidden.shape[1], axis=1)] = _GREY
+    upright = np.ascontiguousarray(colours.transpose(1, 0, 2)[::-1])
+    return Image.fromarray(upright).resize((_WIDTH, _MEL_HEIGHT), Image.Resampling.NEAREST)
 
 
 def _spectrogram(wave: Float[np.ndarray, " S"], sample_rate: int) -> Image.Image:

@@ -73,8 +73,11 @@ class ImageAugmenter:
             # RandAugment's colour operations are made for three channels.
             wide = image.expand(-1, 3, -1, -1) if image.shape[1] == 1 else image
             image = operation(wide)[:, : image.shape[1]]
-        image, label = self._mix(image, batch["label"])
-        return {**batch, "image": rearrange(image, "b c h w -> b h w c").clamp(0, 1), "label": label}
+        changed = dict(batch)
+        # Without labels there is nothing to learn from a mixture.
+        if "label" in batch:
+            image, changed["label"] = self._mix(image, batch["label"])
+        return {**changed, "image": rearrange(image, "b c h w -> b h w c").clamp(0, 1)}
 
     def _operations(self) -> list[Any]:
         """Return the Kornia modules that change each image on its own, made on first use."""

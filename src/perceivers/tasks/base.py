@@ -72,12 +72,13 @@ class Task(ABC, Generic[SettingsT]):
     Settings: ClassVar[type]
     roles: ClassVar[tuple[str, ...]]  # what a data set must have
     optional_roles: ClassVar[tuple[str, ...]] = ()  # what it may have
-    input_role: ClassVar[str]  # what prediction is given
+    input_role: str  # what prediction is given
     default_model: ClassVar[str]  # name in the zoo, for training from nothing
     released_model: ClassVar[str | None] = None  # name in the zoo of trained weights, for prediction
     batch_size: ClassVar[int] = 32  # inputs that are answered or scored at a time when nothing else is asked for
-    score: str  # metric by which the best checkpoint is chosen; settings may ask for another than the class's
-    higher_is_better: ClassVar[bool] = True
+    # The metric by which the best checkpoint is chosen. It, and what is read, may depend on settings or model.
+    score: str
+    higher_is_better: bool = True
 
     def __init__(self, settings: SettingsT, config: PerceiverConfig) -> None:
         self.settings = settings
@@ -101,6 +102,22 @@ class Task(ABC, Generic[SettingsT]):
     def adapt(cls, model: PerceiverIO, settings: SettingsT) -> tuple[PerceiverIO, str]:
         """Return a trained model as changed settings need it, and what was done to it, in words; mostly nothing."""
         return model, ""
+
+    @classmethod
+    def usual_model(cls, config: PerceiverConfig) -> PerceiverConfig:
+        """Return the model whose queries, decoder and outputs one that was made for another task is given.
+
+        Args:
+            config: The model that was made for another task, perhaps.
+        """
+        from perceivers.zoo import ZOO
+
+        return ZOO[cls.default_model].config
+
+    @classmethod
+    def roles_for(cls, config: PerceiverConfig) -> tuple[str, ...]:
+        """Return what a data set must have to train a model: the roles, unless they depend on what it reads."""
+        return cls.roles
 
     @classmethod
     @abstractmethod

@@ -21,7 +21,7 @@ from perceivers.processing.text import ByteTokenizer
 from perceivers.tasks.base import TASKS, Result, Rows, Step, Task, to_device
 from perceivers.tasks.drawing import below, beside, draw_bars, draw_text
 from perceivers.tasks.filling import Question, Window, fillings, read_question, windows_around
-from perceivers.tasks.masking import random_mask, random_word_mask
+from perceivers.tasks.masking import places_of, random_mask, random_word_mask
 from perceivers.tasks.texts import draw_text_weights, frame, text_pieces
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class FillMask(Task[FillMaskSettings]):
         else:
             hidden = torch.stack([self._choose_always(a, b) for a, b in zip(ids, keep_mask, strict=True)])
             shown = ids.masked_fill(hidden, self.tokenizer.mask_id)
-        where, counts = _positions(hidden)
+        where, counts = places_of(hidden)
         target = torch.take_along_dim(ids, where, dim=1).masked_fill(~counts, _IGNORE)
         return {**batch, "input_ids": shown, "where": where, "target": target}
 
@@ -295,11 +295,3 @@ def _excerpt(text: str, start: int) -> str:
     begin = max(min(first - _SHOWN_BEFORE, len(text) - _SHOWN), 0)
     end = min(begin + _SHOWN, len(text))
     return "..." * (begin > 0) + text[begin:end] + "..." * (end < len(text))
-
-
-def _positions(hidden: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the positions of the hidden bytes, row by row (B, K), and which of them count."""
-    counts = hidden.sum(dim=1)
-    width = max(int(counts.max()), 1)
-    where = hidden.long().argsort(dim=1, descending=True, stable=True)[:, :width]
-    return where, torch.arange(width)[None] < counts[:, None]

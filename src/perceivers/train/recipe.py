@@ -163,9 +163,9 @@ def prepare_run(recipe: Recipe, splits: Splits | None = None) -> Run:
     task_class = TASKS[recipe.task]
     source = recipe.model or task_class.default_model
     base, trained, settings = _base(source, task_class.name)
-    start = with_head(base, ZOO[task_class.default_model].config)
+    start = with_head(base, task_class.usual_model(base))
     config = override(start.config, recipe.overrides)
-    splits = splits or load_data(recipe.data, task_class.roles, optional_roles=task_class.optional_roles)
+    splits = splits or _load_splits(recipe, config)
     task = task_class.fit(config, splits.labels, _merged(settings, _nested(recipe.settings)))
     model = seeded_model(task.config, recipe.train.seed)
     fresh = () if trained is None else transfer(trained, model, start.anew)
@@ -187,6 +187,21 @@ def _sizes(data: DataConfig, splits: Splits) -> str:
         return splits.description.removeprefix(f"{data.source}: ")
     trained = "a stream" if data.streaming else f"{len(splits.rows):,}"
     return f"{len(splits.eval):,} examples; trained on {trained} of {public_name(data.source)}"
+
+
+def load_splits(recipe: Recipe) -> Splits:
+    """Load and check the data of a run alone, for several runs to share.
+
+    Raises:
+        ValueError: The task, model or data is unknown.
+    """
+    task_class = TASKS[recipe.task]
+    return _load_splits(recipe, _base(recipe.model or task_class.default_model, task_class.name)[0])
+
+
+def _load_splits(recipe: Recipe, config: PerceiverConfig) -> Splits:
+    task_class = TASKS[recipe.task]
+    return load_data(recipe.data, task_class.roles_for(config), optional_roles=task_class.optional_roles)
 
 
 def _start_in_words(source: str, fresh: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 OMP_NUM_THREADS=1 python benchmarks/units.py runs/units --steps 150000 --seeds 0 1
 
 All see the same observations for as many steps, with the same settings of PPO. What a run measured and learned lies in
-the folder, and is not made again; `report.json` and `curves.png` are made from all that lies there.
+the folder, and is not made again; `report.json`, `curves.png` and films are made from all that lies there.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
@@ -33,8 +34,16 @@ PPO_SETTINGS: dict[str, Any] = {
     **{"n_steps": 64, "batch_size": 256, "n_epochs": 4, "learning_rate": 5e-4},
     **{"gamma": 0.99, "gae_lambda": 0.95, "ent_coef": 0.01},
 }
+# Small, as the game is.
+ENCODER = {
+    "num_channels": 32,
+    "overrides": {
+        **{"inputs.num_channels": 32, "encoder.num_latents": 8, "encoder.latent_channels": 32},
+        "queries.num_channels": 32,
+    },
+}
 POLICIES: dict[str, tuple[Any, dict[str, Any]]] = {
-    "perceiver": (perceivers.rl.UnitPolicy, {"features_extractor_kwargs": {"overrides": {"encoder.num_latents": 8}}}),
+    "perceiver": (perceivers.rl.UnitPolicy, {"features_extractor_kwargs": ENCODER}),
     "mlp": ("MultiInputPolicy", {}),
     "mlp-256": ("MultiInputPolicy", {"net_arch": [256, 256]}),
 }
@@ -132,8 +141,20 @@ def enlarged(path: Path) -> PPO:
     return PPO.load(path, device="cpu", custom_objects=spaces)
 
 
+def film(agent: PPO, path: Path) -> None:
+    """Write an episode as an animated GIF."""
+    game = gymnasium.make(GAME, render_mode="rgb_array")
+    seen, over, frames = game.reset(seed=FIRST_SEED + 4)[0], False, [game.render()]
+    while not over:
+        seen, _, done, broken_off, _ = game.step(agent.predict(seen, deterministic=True)[0])
+        over = done or broken_off
+        frames.append(game.render())
+    first, *others = (Image.fromarray(np.asarray(frame)).quantize(64) for frame in frames)
+    first.save(path, save_all=True, append_images=others, duration=1000 // game.metadata["render_fps"], loop=0)
+
+
 def report(folder: Path) -> None:
-    """Write the curves, and the scores beside those of rules."""
+    """Write the curves, the scores beside those of rules, and an episode of each kind of agent."""
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*-[0-9]*.json"))]
     rules = {
         "random": at_random,
@@ -161,6 +182,9 @@ def report(folder: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].legend(frameon=False, loc="lower right")
     figure.savefig(folder / "curves.png", dpi=120)
+    for run in runs:
+        if run["seed"] == runs[0]["seed"]:
+            film(PPO.load(folder / f"{run['policy']}-{run['seed']}", device="cpu"), folder / f"{run['policy']}.gif")
 
 
 def main() -> None:

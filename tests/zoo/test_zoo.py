@@ -9,6 +9,7 @@ from perceivers.adapters.flow import FlowInputConfig
 from perceivers.adapters.image import ImageInputConfig
 from perceivers.config import from_json, to_json
 from perceivers.model import PerceiverConfig, PerceiverIO
+from perceivers.planning import count
 from perceivers.tasks import TASKS
 from perceivers.zoo import ZOO, find_spec, label_names, models
 
@@ -75,6 +76,11 @@ def test_small_models_run(name: str) -> None:
     for part in output.values() if isinstance(output, dict) else [output]:
         assert len(part) == 2
         assert part.isfinite().all()
+
+
+def test_the_encoder_of_units_costs_what_the_paper_counts() -> None:
+    # Table 9 of arXiv:2107.14795, for 512 units.
+    assert count(ZOO["units"].config).flops == pytest.approx(0.93e9, rel=0.02)
 
 
 def test_models_lists_the_zoo() -> None:

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-_SIDE, _MARGIN, _RADIUS = 320, 24, 9
+_SIDE, _MARGIN, _RADIUS = 320, 24, 8
 # Drawn larger and made smaller, so that edges are smooth.
 _OVERSAMPLING = 3
 _GROUND, _LINE, _LOST = "#f6f7f9", "#d9dee5", "#c9ced6"
@@ -44,12 +44,12 @@ def draw_units(
     edge, width = (_MARGIN // 2) * _OVERSAMPLING, _OVERSAMPLING
     draw.rectangle((edge, edge, size - edge, size - edge), outline=_LINE, width=width)
     for start, end in attacks:
-        draw.line((*_pixel(start), *_pixel(end)), fill=_NEXT, width=width)
+        draw.line((*_pixel(start), *_pixel(end)), fill=_NEXT, width=2 * width)
     for place, kind, left, mine, acts in zip(places, types, health, own, next_to_act, strict=True):
         x, y = _pixel(place)
         radius = _RADIUS * _OVERSAMPLING
         if acts:
-            ring = radius + 4 * _OVERSAMPLING
+            ring = radius + 3 * _OVERSAMPLING
             draw.ellipse((x - ring, y - ring, x + ring, y + ring), outline=_NEXT, width=2 * width)
         colour, box = _OWN if mine else _OTHER, (x - radius, y - radius, x + radius, y + radius)
         angles = 2 * np.pi * np.array(_CORNERS[kind])
@@ -58,7 +58,7 @@ def draw_units(
             draw.polygon([tuple(corner) for corner in corners], fill=colour, outline="white", width=width)
         else:
             draw.ellipse(box, fill=colour, outline="white", width=width)
-        bar = y + radius + 5 * _OVERSAMPLING
+        bar = y + radius + 7 * _OVERSAMPLING
         draw.line((x - radius, bar, x + radius, bar), fill=_LOST, width=3 * width)
         draw.line((x - radius, bar, x - radius + 2 * radius * left, bar), fill=colour, width=3 * width)
     return np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))

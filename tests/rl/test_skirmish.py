@@ -162,6 +162,14 @@ def test_the_last_one_standing_wins() -> None:
     assert reward == pytest.approx(-1.0 - 0.1 / env._at_first[0])
 
 
+def test_five_fifths_are_all() -> None:
+    env = game((SOLDIER, 0.0, 0.0, True), (SOLDIER, 0.1, 0.0, False), (SOLDIER, 0.2, 0.0, False))
+    for _ in range(5):
+        env.turn, env._waiting = 0, [0]
+        env.step(np.int64(2))
+    assert env.health[2] == 0.0
+
+
 def test_a_game_without_end_is_broken_off() -> None:
     env = Skirmish(min_units=1, max_units=1, max_rounds=1)
     env.reset(seed=0)

@@ -50,6 +50,7 @@ _DAMAGES = _DAMAGE[:, None] * (1.0 + np.roll(np.eye(len(UNIT_TYPES)), 1, axis=1)
 # What the observation says of a type, in the order of `COLUMNS`.
 _ABILITIES = np.stack([_DAMAGE, _REACH, _SPEED], axis=1)
 _IS_TYPE = np.eye(len(UNIT_TYPES))
+_NEARLY_NOTHING = 1e-6
 
 Observation = dict[str, Any]
 
@@ -102,6 +103,7 @@ class Skirmish(Env[Observation, np.int64]):
         self.places: Float[np.ndarray, "M 2"] = np.zeros((num_places, 2))
         self.health: Float[np.ndarray, " M"] = np.zeros(num_places)
         self.types: Int[np.ndarray, " M"] = np.zeros(num_places, dtype=np.int64)
+        self._at_first: Float[np.ndarray, "2"] = np.ones(2)
         # The place of the own unit that acts next, and those of the units that act after it in this round.
         self.turn = 0
         self._waiting: list[int] = []
@@ -207,8 +209,9 @@ class Skirmish(Env[Observation, np.int64]):
 
     def _hit(self, actor: int, target: int) -> None:
         self._attacks.append((actor, target))
-        damage = _DAMAGES[self.types[actor], self.types[target]]
-        self.health[target] = max(0.0, self.health[target] - damage)
+        left = self.health[target] - _DAMAGES[self.types[actor], self.types[target]]
+        # Whoever has lost all is dead, whatever the rounding leaves.
+        self.health[target] = left if left > _NEARLY_NOTHING else 0.0
 
     def _walk(self, actor: int, way: Float[np.ndarray, "2"], at_most: float = np.inf) -> None:
         """Go along `way` as far as a move goes, `at_most` so far, and not off the square."""

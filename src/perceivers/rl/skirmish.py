@@ -103,7 +103,7 @@ class Skirmish(Env[Observation, np.int64]):
         self.places: Float[np.ndarray, "M 2"] = np.zeros((num_places, 2))
         self.health: Float[np.ndarray, " M"] = np.zeros(num_places)
         self.types: Int[np.ndarray, " M"] = np.zeros(num_places, dtype=np.int64)
-        self._at_first: Float[np.ndarray, 2] = np.ones(2)
+        self._at_first: Float[np.ndarray, " 2"] = np.ones(2)
         # The place of the own unit that acts next, and those of the units that act after it in this round.
         self.turn = 0
         self._waiting: list[int] = []

@@ -1,6 +1,6 @@
 """Train agents for the game Skirmish with PPO, by a Perceiver that sees a set and by MLPs that see a row of numbers.
 
-OMP_NUM_THREADS=1 python benchmarks/units.py runs/units --steps 150000 --seeds 0 1
+OMP_NUM_THREADS=1 python benchmarks/units.py runs/units --steps 100000 --seeds 0 1
 
 All see the same observations for as many steps, with the same settings of PPO. What a run measured and learned lies in
 the folder, and is not made again; `report.json`, `curves.png` and films are made from all that lies there.
@@ -31,7 +31,7 @@ NUM_ENVS, NUM_EPISODES, FIRST_SEED = 16, 300, 1_000_000
 # Episodes that are averaged for a point of the curve.
 WINDOW = 200
 PPO_SETTINGS: dict[str, Any] = {
-    **{"n_steps": 64, "batch_size": 256, "n_epochs": 4, "learning_rate": 5e-4},
+    **{"n_steps": 64, "batch_size": 256, "n_epochs": 4, "learning_rate": 1e-3},
     **{"gamma": 0.99, "gae_lambda": 0.95, "ent_coef": 0.01},
 }
 # Small, as the game is.
@@ -191,7 +191,7 @@ def main() -> None:
     """Train what was asked for and is not there, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where everything goes")
-    parser.add_argument("--steps", type=int, default=150_000, help="steps of the game, for each agent")
+    parser.add_argument("--steps", type=int, default=100_000, help="steps of the game, for each agent")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--policies", nargs="+", choices=POLICIES, default=list(POLICIES))
     asked = parser.parse_args()

@@ -34,6 +34,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "train": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train"),
     "exporting": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train", "exporting"),
     "benchmark": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train", "exporting", "benchmark"),
+    # Agents take models only: what trains them is another library.
+    "rl": (*BASE, *MODEL_ROOMS, *LEAVES, "rl"),
     # The thin ends may also use the package's public names, which is its root.
     "cli": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train", "exporting", "benchmark", "cli", ""),
     "web": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train", "web", ""),
@@ -79,6 +81,7 @@ OPTIONAL = [
     "accelerate",
     "av",
     "gradio",
+    "gymnasium",
     "kornia",
     "matplotlib",
     "onnx",
@@ -87,6 +90,7 @@ OPTIONAL = [
     "pytorch_optimizer",
     "sklearn",
     "soundfile",
+    "stable_baselines3",
     "tensorboard",
     "transformers",
 ]
@@ -95,7 +99,7 @@ OPTIONAL = [
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_optional_libraries_are_imported_where_used(path: Path) -> None:
     room = path.relative_to(PACKAGE).parts[0]
-    at_home = {"train": {"accelerate"}, "web": {"gradio"}}.get(room, set())
+    at_home = {"train": {"accelerate"}, "web": {"gradio"}, "rl": {"gymnasium", "stable_baselines3"}}.get(room, set())
     body = ast.parse(path.read_text(encoding="utf-8")).body
     names = [node.module or "" for node in body if isinstance(node, ast.ImportFrom)]
     names += [alias.name for node in body if isinstance(node, ast.Import) for alias in node.names]
@@ -160,6 +164,7 @@ def test_importing_models_is_light_and_changes_nothing(tmp_path: Path) -> None:
 
 def test_importing_everything_changes_nothing(tmp_path: Path) -> None:
     others = ["accelerate", "datasets", "einops", "huggingface_hub", "jaxtyping", "PIL.Image", "rich.console"]
+    others += ["gymnasium", "stable_baselines3.ppo"]
     optional = ["gradio", "kornia", "sklearn", "transformers"]
     assert probe(tmp_path, modules_of(*ALLOWED), optional, [*others, "torchmetrics", "typer", "yaml"]) == {
         "optional": [],

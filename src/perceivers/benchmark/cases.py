@@ -225,10 +225,12 @@ _CURVE_NOTES = {
 
 
 def _curve(name: str, size: int, model: str, changes: Mapping[str, Any]) -> Case:
+    task = ZOO[model].task
+    assert task is not None
     return Case(
         workload=name,
         size=size,
-        task=ZOO[model].task,
+        task=task,
         model=model,
         changes=dict(changes),
         check_error=size <= _LARGEST_CHECKED,

@@ -21,7 +21,7 @@ def list_models(*, as_json: bool) -> None:
         return
     out = show.out()
     for entry in entries:
-        out.print(Text.assemble((entry["name"], "bold"), f"  {entry['task']}"))
+        out.print(Text.assemble((entry["name"], "bold"), f"  {entry['task'] or 'no task'}"))
         out.print(f"  {entry['summary']}", markup=False)
         reads, answers = _shape_of(entry["inputs"]["shapes"]), show.shape_text(entry["outputs"]["shape"])
         flops = "FLOPs not counted" if entry["flops"] is None else show.amount(entry["flops"], "FLOP")
@@ -92,7 +92,7 @@ def _cost(spec: Spec) -> tuple[int | None, list[int]]:
 
 def _shape_of(shapes: dict[str, list[int]]) -> str:
     """Return the shape of the first entry of a batch, or of each of several modalities; others are masks."""
-    named = {name: show.shape_text(shape) for name, shape in shapes.items() if shape and name != "keep_mask"}
+    named = {name: show.shape_text(shape) for name, shape in shapes.items() if shape and not name.endswith("keep_mask")}
     return (
         next(iter(named.values())) if len(named) == 1 else ", ".join(f"{name} {text}" for name, text in named.items())
     )

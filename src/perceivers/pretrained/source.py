@@ -134,7 +134,7 @@ def _open_checkpoint(path: Path, config: PerceiverConfig | None, num_labels: int
         raise ValueError(f"'{path}' fits no released model; say what it holds with config")
     model = from_haiku(config, params, str(path), num_labels=num_labels)
     spec = next((spec for spec in released if spec.config == config), None)
-    name = spec.task if spec is not None else family_of(config).task
+    name = (spec and spec.task) or family_of(config).task
     labels = _shipped_labels(spec) if num_labels is None else None
     task = _task(name, model.config, labels, _original(name))
     return Loaded(model, task, f"{path} (file)", "original")

@@ -17,7 +17,7 @@ class Spec:
 
     Args:
         name: What users type.
-        task: The task it is made for.
+        task: The task it is made for, or `None` for a part of an agent, which no task trains.
         summary: One line.
         config: The model.
         licence: Licence of the released weights, or `None` when there are none.
@@ -29,7 +29,7 @@ class Spec:
     """
 
     name: str
-    task: str
+    task: str | None
     summary: str
     config: PerceiverConfig
     licence: str | None = None

@@ -142,6 +142,16 @@ def test_padding_is_no_neighbour() -> None:
     assert beside.keep_mask.tolist() == [[True, True, True, False, False]]
 
 
+def test_neighbours_of_chosen_tokens_are_those_of_all() -> None:
+    inputs = text_input().build()
+    queries = neighbours().build(inputs)
+    tokens = inputs(inputs.example_batch(2))
+    everywhere = queries(tokens).values
+    where = torch.tensor([[11, 0, 3], [5, 5, 1]])
+    torch.testing.assert_close(queries(tokens, where).values, everywhere.gather(1, where[..., None].expand(-1, -1, 8)))
+    torch.testing.assert_close(queries(tokens, where[0]).values, everywhere[:, where[0]])
+
+
 def test_neighbours_of_something_else_are_refused() -> None:
     with pytest.raises(ValueError, match="text-neighbours queries need a text input, not PixelInput"):
         neighbours().build(PixelInputConfig.example().build())

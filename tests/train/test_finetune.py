@@ -134,3 +134,14 @@ def test_a_model_of_another_modality_is_refused(tmp_path: Path) -> None:
     data = DataConfig(source=str(text_rows(tmp_path)))
     with pytest.raises(ValueError, match="text-classification needs a model with text inputs, not 'image-patches'"):
         prepare_run(Recipe(task="text-classification", model=str(tmp_path / "model"), data=data))
+
+
+def test_a_model_of_the_same_task_keeps_queries_of_another_kind(tmp_path: Path) -> None:
+    (tmp_path / "text.csv").write_text("text\n" + "The same line again and again.\n" * 9)
+    data, config = DataConfig(source=str(tmp_path / "text.csv")), ZOO["language-neighbours-small"].config
+    fresh = prepare_run(Recipe(task="fill-mask", model="language-neighbours-small", data=data))
+    assert fresh.model.config == config
+    save_folder(fresh.model, tmp_path / "model", fresh.task.to_json())
+    again = prepare_run(Recipe(task="fill-mask", model=str(tmp_path / "model"), data=data))
+    assert again.model.config == config
+    assert again.fresh == ()

@@ -20,7 +20,7 @@ from perceivers.tasks.base import TASKS, Task
 from perceivers.train.card import About
 from perceivers.train.config import TrainConfig
 from perceivers.train.loop import Trainer
-from perceivers.train.transfer import transfer, with_head
+from perceivers.train.transfer import Start, transfer, with_head
 from perceivers.zoo import ZOO
 
 RECIPE_FILE = "recipe.yaml"
@@ -162,8 +162,7 @@ def prepare_run(recipe: Recipe, splits: Splits | None = None) -> Run:
     """
     task_class = TASKS[recipe.task]
     source = recipe.model or task_class.default_model
-    base, trained, settings = _base(source, task_class.name)
-    start = with_head(base, task_class.usual_model(base))
+    start, trained, settings = _start(source, task_class)
     config = override(start.config, recipe.overrides)
     splits = splits or _load_splits(recipe, config)
     task = task_class.fit(config, splits.labels, _merged(settings, _nested(recipe.settings)))
@@ -196,7 +195,8 @@ def load_splits(recipe: Recipe) -> Splits:
         ValueError: The task, model or data is unknown.
     """
     task_class = TASKS[recipe.task]
-    return _load_splits(recipe, _base(recipe.model or task_class.default_model, task_class.name)[0])
+    start, _, _ = _start(recipe.model or task_class.default_model, task_class)
+    return _load_splits(recipe, start.config)
 
 
 def _load_splits(recipe: Recipe, config: PerceiverConfig) -> Splits:
@@ -211,21 +211,31 @@ def _start_in_words(source: str, fresh: Sequence[str]) -> str:
     return f"the weights of '{_name(source)}'" + (f", with new {parts}" if parts else "")
 
 
-def _base(source: str, task: str) -> tuple[PerceiverConfig, PerceiverIO | None, Mapping[str, Any]]:
-    """Return config, weights and the settings of `task` that a run starts from.
+def _start(source: str, task_class: type[Task[Any]]) -> tuple[Start, PerceiverIO | None, Mapping[str, Any]]:
+    """Return where a run starts, the weights that are taken over, and settings of the task.
 
-    A name of the zoo gives fresh weights; anything else that can be loaded gives trained ones. A model that was trained
-    for the same task brings its settings along: how images are cut, for example.
+    A name of the zoo gives fresh weights; anything else that can be loaded gives trained ones. A model that was made
+    for the same task is taken as it is, and one that was trained for it brings its settings along: how images are cut,
+    for example. Others get what the task asks with.
     """
     if source in ZOO:
-        return ZOO[source].config, None, {}
+        spec = ZOO[source]
+        return (
+            Start(spec.config)
+            if spec.task == task_class.name
+            else with_head(spec.config, task_class.usual_model(spec.config)),
+            None,
+            {},
+        )
     try:
         loaded = open_source(source)
     except ValueError as error:
         raise ValueError(f"model '{source}' is not in the zoo ({list(ZOO)}), and no trained one: {error}") from error
-    known = loaded.task if loaded.task is not None and loaded.task["name"] == task else {}
-    kept = {name: value for name, value in known.items() if name not in ("name", "labels")}
-    return loaded.model.config, loaded.model, kept
+    config = loaded.model.config
+    if loaded.task is None or loaded.task["name"] != task_class.name:
+        return with_head(config, task_class.usual_model(config)), loaded.model, {}
+    kept = {name: value for name, value in loaded.task.items() if name not in ("name", "labels")}
+    return Start(config), loaded.model, kept
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def image_arrays(splits: Splits, size: int) -> list[tuple[NDArray[np.uint8], NDA
             np.stack([fit_image(read_image(image), (size, size), 3) for image in column(part, "image")]),
             np.array(column(part, "label")),
         )
-        for part in (splits.train, splits.eval)
+        for part in (splits.rows, splits.eval)
     ]
 
 
@@ -131,11 +131,11 @@ def text_baselines(source: str) -> None:
     """Logistic regression on TF-IDF of words and pairs of words, and the commonest label."""
     splits = load_data(DataConfig(source=source), ("text", "label"))
     print(splits.description)
-    labels, targets = np.array(column(splits.train, "label")), np.array(column(splits.eval, "label"))
+    labels, targets = np.array(column(splits.rows, "label")), np.array(column(splits.eval, "label"))
     report("the commonest label", np.full_like(targets, np.bincount(labels).argmax()), targets, 0)
     began = time.perf_counter()
     model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2)), LogisticRegression(C=10, max_iter=2000))
-    model.fit(column(splits.train, "text"), labels)
+    model.fit(column(splits.rows, "text"), labels)
     predictions = model.predict(column(splits.eval, "text"))
     report("TF-IDF + logistic regression", predictions, targets, time.perf_counter() - began)
 
@@ -147,7 +147,7 @@ def book_baselines(source: str) -> None:
     settings = load_recipe("books").settings
     for masking, rules in BOOK_RULES.items():
         task = FillMask(FillMaskSettings(**{**settings, "masking": masking}), ZOO["language-small"].config)
-        text = task.tokenizer.encode("\n".join(column(splits.train, "text"))).tolist()
+        text = task.tokenizer.encode("\n".join(column(splits.rows, "text"))).tolist()
         windows = []
         for window in DataLoader(task.dataset(splits.eval, training=False), batch_size=None):
             batch = task.collate([window])

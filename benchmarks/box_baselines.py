@@ -96,7 +96,7 @@ def truth(row: Any, labels: tuple[str, ...]) -> tuple[NDArray[Any], NDArray[Any]
 def constant_boxes(splits: Splits) -> Callable[[NDArray[np.uint8]], Answers]:
     """Answer every image alike: boxes of each class's mean size side by side, scored by how common the class is."""
     assert splits.labels is not None
-    rows = [truth(row, splits.labels) for row in splits.train]
+    rows = [truth(row, splits.labels) for row in splits.rows]
     corners, classes = (np.concatenate([row[i] for row in rows]) for i in (1, 2))
     height, width = rows[0][0].shape[:2]
     boxes, ids, scores = [], [], []
@@ -114,7 +114,7 @@ def forest_of_regions(splits: Splits) -> Callable[[NDArray[np.uint8]], Answers]:
     """Cut images by colour and shape; a forest, trained on the regions' sizes and colours, tells what they are."""
     assert splits.labels is not None
     num_classes, features, kinds = len(splits.labels), [], []
-    rows = [truth(row, splits.labels) for row in splits.train]
+    rows = [truth(row, splits.labels) for row in splits.rows]
     sides = np.concatenate([corners[:, 2:] - corners[:, :2] for _, corners, _, _ in rows])
     radius = float(np.median(sides)) / 2
     for image, corners, classes, _ in rows:

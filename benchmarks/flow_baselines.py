@@ -73,7 +73,7 @@ if __name__ == "__main__":
         sys.exit(f"usage: python {sys.argv[0]} path/to/pairs [HEIGHT WIDTH]")
     size = (int(sys.argv[2]), int(sys.argv[3])) if len(sys.argv) == 4 else None
     splits = load_data(DataConfig(source=sys.argv[1]), OpticalFlow.roles)
-    pairs = concatenate_datasets([splits.train, splits.eval])
+    pairs = concatenate_datasets([splits.rows, splits.eval])
     for name, method in {
         "no motion": no_motion,
         "one shift": one_shift,

@@ -48,8 +48,8 @@ def main(source: str) -> None:
     """Print the scores."""
     splits = load_data(DataConfig(source=source), ("points", "label"))
     print(splits.description)
-    labels, targets = (np.array(part["label"][:]) for part in (splits.train, splits.eval))
-    train, test = (np.stack([features_of(value) for value in part["points"]]) for part in (splits.train, splits.eval))
+    labels, targets = (np.array(part["label"][:]) for part in (splits.rows, splits.eval))
+    train, test = (np.stack([features_of(value) for value in part["points"]]) for part in (splits.rows, splits.eval))
     models: dict[str, tuple[Any, dict[str, list[float]]]] = {
         "SVM": (SVC(), {"svc__C": [1.0, 10.0, 100.0], "svc__gamma": [0.001, 0.003, 0.01]}),
         "random forest": (RandomForestClassifier(300, random_state=0), {}),

@@ -63,8 +63,8 @@ def main(source: str) -> None:
     config = ZOO["audio-spectrogram-small"].config.inputs
     assert isinstance(config, SpectrogramInputConfig)
     module = config.build()
-    labels, targets = (np.array(part["label"][:]) for part in (splits.train, splits.eval))
-    train, test = log_mels(splits.train, module), log_mels(splits.eval, module)
+    labels, targets = (np.array(part["label"][:]) for part in (splits.rows, splits.eval))
+    train, test = log_mels(splits.rows, module), log_mels(splits.eval, module)
     models: dict[str, tuple[Any, dict[str, list[float]]]] = {
         "logistic regression": (LogisticRegression(max_iter=2000), {"logisticregression__C": [0.01, 0.1, 1.0]}),
         "SVM": (SVC(), {"svc__C": [1.0, 10.0, 100.0], "svc__gamma": [0.001, 0.003, 0.01]}),

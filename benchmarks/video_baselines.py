@@ -31,7 +31,7 @@ from perceivers.train.recipe import parse_yaml, prepare_run
 Floats = NDArray[np.float32]
 
 
-def arrays(task: VideoAutoencoding, rows: Rows) -> tuple[Floats, NDArray[np.int64], tuple[int, int]]:
+def arrays(task: VideoAutoencoding, rows: Rows) -> tuple[Floats, NDArray[np.int64], tuple[int, ...]]:
     """Return all windows as rows of pixels in [0, 1] and then samples, the labels, and how many of each there are."""
     dataset = task.dataset(rows, training=False)
     items = [dataset[i] for i in range(len(dataset))]  # pyright: ignore[reportArgumentType]
@@ -42,7 +42,7 @@ def arrays(task: VideoAutoencoding, rows: Rows) -> tuple[Floats, NDArray[np.int6
 
 
 def report(
-    name: str, task: VideoAutoencoding, found: Floats, true: Floats, sizes: tuple[int, int], began: float
+    name: str, task: VideoAutoencoding, found: Floats, true: Floats, sizes: tuple[int, ...], began: float
 ) -> None:
     """Print the scores of reconstructions, which are clipped to what pixels and samples can be."""
     metrics = task.metrics()
@@ -80,7 +80,7 @@ def main(changes: Mapping[str, Any]) -> None:
     task = run.task
     assert isinstance(task, VideoAutoencoding)
     print(run.splits.description)
-    train, train_labels, sizes = arrays(task, run.splits.train)
+    train, train_labels, sizes = arrays(task, run.splits.rows)
     test, test_labels, _ = arrays(task, run.splits.eval)
     print(f"{len(train):,} windows to fit to, {len(test):,} to score")
 

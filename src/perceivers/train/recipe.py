@@ -220,13 +220,9 @@ def _start(source: str, task_class: type[Task[Any]]) -> tuple[Start, PerceiverIO
     """
     if source in ZOO:
         spec = ZOO[source]
-        return (
-            Start(spec.config)
-            if spec.task == task_class.name
-            else with_head(spec.config, task_class.usual_model(spec.config)),
-            None,
-            {},
-        )
+        made_for_it = spec.task == task_class.name
+        usual = task_class.usual_model(spec.config)
+        return Start(spec.config) if made_for_it else with_head(spec.config, usual), None, {}
     try:
         loaded = open_source(source)
     except ValueError as error:

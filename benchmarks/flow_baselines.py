@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import concatenate_datasets
-from skimage.registration import optical_flow_ilk, optical_flow_tvl1, phase_cross_correlation
+
+# Of the benchmark alone: the package itself does without it.
+from skimage.registration import (  # pyright: ignore[reportMissingImports]
+    optical_flow_ilk,
+    optical_flow_tvl1,
+    phase_cross_correlation,
+)
 
 from perceivers.data import DataConfig, load_data
 from perceivers.tasks.base import Step

@@ -168,7 +168,7 @@ class MultitaskTextClassification(Task[MultitaskSettings]):
             "input_ids": read_texts(row["text"], row.get("text_pair"), self.max_length, special_tokens=special)
         }
         if row.get("label") is not None:
-            item |= {"task": self._number_of(row["task"]), "label": float(row["label"])}
+            item |= {"task": self.tasks.index(self._task(row["task"])), "label": float(row["label"])}
         return item
 
     def collate(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
@@ -234,16 +234,16 @@ class MultitaskTextClassification(Task[MultitaskSettings]):
         """
         rows = [self.row_of(value) for value in inputs]
         check_not_empty((row["text"] for row in rows), self.name)
-        wanted = [self.tasks if row.get("task") is None else (self._task(row["task"]),) for row in rows]
+        wanted = [None if row.get("task") is None else self._task(row["task"]) for row in rows]
         every = torch.arange(len(self.tasks))
         results: list[Result] = []
         for start in range(0, len(rows), self.batch_size):
             chunk = rows[start : start + self.batch_size]
             batch = to_device(text_batch([self.prepare(row) for row in chunk]), model)
             answers = model.decode(model.encode(batch), where=every.to(batch["input_ids"].device))  # (B, O, E)
-            for own, tasks in zip(answers, wanted[start:], strict=False):
-                numbers = {task: self._number_of(task.name) for task in tasks}
-                results.append({task.name: _present(own[i, task.outputs], task, top_k) for task, i in numbers.items()})
+            for own, only in zip(answers, wanted[start : start + len(chunk)], strict=True):
+                numbered = [(i, task) for i, task in enumerate(self.tasks) if only in (None, task)]
+                results.append({task.name: _present(own[i, task.outputs], task, top_k) for i, task in numbered})
         return results
 
     def summary(self, result: Result) -> list[Any]:
@@ -263,9 +263,6 @@ class MultitaskTextClassification(Task[MultitaskSettings]):
     def draw_weights(self, item: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Image.Image:
         """Colour the text's bytes."""
         return draw_text_weights(item, weights[self.input_role])
-
-    def _number_of(self, name: str) -> int:
-        return self.tasks.index(self._task(name))
 
     def _task(self, name: str) -> Subtask:
         found = next((task for task in self.tasks if task.name == name), None)

@@ -167,7 +167,7 @@ def report(folder: Path) -> None:
     }
     found = {"game": GAME, "episodes": NUM_EPISODES, "ppo": PPO_SETTINGS, "rules": scores, "runs": runs}
     (folder / "report.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
     for axes, column, what in zip(figure.subplots(1, 2), (2, 3), ("return", "wins"), strict=True):
         for name, colour in COLOURS.items():
             for i, run in enumerate(run for run in runs if run["policy"] == name):
@@ -180,7 +180,8 @@ def report(folder: Path) -> None:
             axes.text(0.0, value, name, color="#5f6c7b", fontsize=8, va="bottom")
         axes.set(xlabel="thousand steps", title=f"{what}, mean of the last {WINDOW} episodes")
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False, loc="lower right")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=len(labels))
     figure.savefig(folder / "curves.png", dpi=120)
     for run in runs:
         if run["seed"] == runs[0]["seed"]:

@@ -3,6 +3,7 @@
 python benchmarks/baselines.py images path/to/eurosat
 python benchmarks/baselines.py texts path/to/sms_spam
 python benchmarks/baselines.py books path/to/text_lm
+python benchmarks/baselines.py books-512 path/to/text_lm
 """
 
 import math
@@ -10,6 +11,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -140,13 +142,14 @@ def text_baselines(source: str) -> None:
     report("TF-IDF + logistic regression", predictions, targets, time.perf_counter() - began)
 
 
-def book_baselines(source: str) -> None:
-    """Bytes guessed from counts, scored on the very bytes that evaluation hides."""
+def book_baselines(source: str, recipe_name: str) -> None:
+    """Bytes guessed from counts, scored on the very bytes that the recipe's evaluation hides."""
     splits = load_data(DataConfig(source=source), ("text",))
     print(splits.description)
-    settings = load_recipe("books").settings
+    recipe = load_recipe(recipe_name)
+    assert recipe.model is not None
     for masking, rules in BOOK_RULES.items():
-        task = FillMask(FillMaskSettings(**{**settings, "masking": masking}), ZOO["language-small"].config)
+        task = FillMask(FillMaskSettings(**{**recipe.settings, "masking": masking}), ZOO[recipe.model].config)
         text = task.tokenizer.encode("\n".join(column(splits.rows, "text"))).tolist()
         windows = []
         for window in DataLoader(task.dataset(splits.eval, training=False), batch_size=None):
@@ -235,7 +238,8 @@ BOOK_RULES: dict[str, dict[str, list[Contexts]]] = {
 
 
 if __name__ == "__main__":
-    kinds = {"images": image_baselines, "texts": text_baselines, "books": book_baselines}
+    kinds = {"images": image_baselines, "texts": text_baselines}
+    kinds |= {name: partial(book_baselines, recipe_name=name) for name in ("books", "books-512")}
     if len(sys.argv) != 3 or sys.argv[1] not in kinds:
         sys.exit(f"usage: python {sys.argv[0]} {{{'|'.join(kinds)}}} path/to/data")
     kinds[sys.argv[1]](sys.argv[2])

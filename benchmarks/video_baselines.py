@@ -38,7 +38,7 @@ def arrays(task: VideoAutoencoding, rows: Rows) -> tuple[Floats, NDArray[np.int6
     video = np.stack([item["video"].reshape(-1) for item in items]).astype(np.float32) / 255
     audio = np.stack([item["audio"] for item in items]).astype(np.float32)
     labels = np.array([item["label"] for item in items])
-    return np.concatenate([video, audio], axis=1), labels, (video.shape[1], audio.shape[1])
+    return np.concatenate([video, audio], axis=1, dtype=np.float32), labels, (video.shape[1], audio.shape[1])
 
 
 def report(

@@ -54,6 +54,35 @@ def test_every_parameter_gets_a_gradient(example: tuple[Task[Any], Any]) -> None
     assert [name for name in zero if not name.endswith("attention.key.bias")] == []
 
 
+def test_training_calls_the_model_alone(example: tuple[Task[Any], Any]) -> None:
+    """Several processes train a wrapper around the model, which has none of its methods and none of its parts."""
+    task, rows = example
+    model = seeded_model(task.config, 0).train()
+
+    class Wrapped(PerceiverIO):
+        """Looks like a model to the type checker only."""
+
+        def __init__(self) -> None:
+            torch.nn.Module.__init__(self)
+            self.module = model
+
+        def forward(self, *inputs: Any, **options: Any) -> Any:
+            return self.module(*inputs, **options)
+
+        def encode(self, *inputs: Any, **options: Any) -> Any:
+            raise AssertionError
+
+        read = process = decode = encode
+
+    torch.manual_seed(0)
+    batch = first_batch(task, rows, training=True)
+    losses = []
+    for called in (model, Wrapped()):
+        torch.manual_seed(0)
+        losses.append(task.step(called, batch).loss.item())
+    assert losses[0] == losses[1]
+
+
 def test_metrics_hold_the_score(example: tuple[Task[Any], Any]) -> None:
     task, rows = example
     model = seeded_model(task.config, 0)

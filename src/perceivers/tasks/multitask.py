@@ -189,7 +189,7 @@ class MultitaskTextClassification(Task[MultitaskSettings]):
 
         The loss is the cross-entropy among the labels of the task, or the square of the error of a number.
         """
-        answers = model.decode(model.encode(batch), where=batch["task"][:, None])[:, 0]  # (B, E)
+        answers = model(batch, where=batch["task"][:, None])[:, 0]  # (B, E)
         smoothing = self.settings.label_smoothing if model.training else 0.0
         loss = answers.new_zeros(())
         for i, task in enumerate(self.tasks):
@@ -240,7 +240,7 @@ class MultitaskTextClassification(Task[MultitaskSettings]):
         for start in range(0, len(rows), self.batch_size):
             chunk = rows[start : start + self.batch_size]
             batch = to_device(text_batch([self.prepare(row) for row in chunk]), model)
-            answers = model.decode(model.encode(batch), where=every.to(batch["input_ids"].device))  # (B, O, E)
+            answers = model(batch, where=every.to(batch["input_ids"].device))  # (B, O, E)
             for own, only in zip(answers, wanted[start : start + len(chunk)], strict=True):
                 numbered = [(i, task) for i, task in enumerate(self.tasks) if only in (None, task)]
                 results.append({task.name: _present(own[i, task.outputs], task, top_k) for i, task in numbered})

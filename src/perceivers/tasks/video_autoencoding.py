@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
-from perceivers.adapters.audio import AudioInputConfig
+from perceivers.adapters.audio import AudioInputConfig, AudioOutputConfig
 from perceivers.adapters.label import LabelOutputConfig
 from perceivers.adapters.multimodal import MultimodalInputConfig, MultimodalOutputConfig
 from perceivers.adapters.video import VideoInputConfig
@@ -101,6 +101,9 @@ class VideoAutoencoding(Task[VideoAutoencodingSettings]):
         assert isinstance(label, LabelOutputConfig)
         if settings.labels and len(settings.labels) != label.num_classes:
             raise ValueError(f"{len(settings.labels)} labels do not fit a model of {label.num_classes}")
+        sound = outputs.outputs["audio"]
+        assert isinstance(sound, AudioOutputConfig)
+        self.samples_per_patch = sound.samples_per_patch
         self.num_classes = label.num_classes
         self.hides_label = "label" in inputs.mask_probabilities
         self.sample_rate = round(settings.frame_rate * audio.num_samples / video.num_frames)
@@ -204,16 +207,16 @@ class VideoAutoencoding(Task[VideoAutoencodingSettings]):
         """
         label = batch["label"]
         known = label != _NO_LABEL
-        latents = model.encode({"video": batch["video"], "audio": batch["audio"], **self._shown(model, label)})
+        inputs = {"video": batch["video"], "audio": batch["audio"], **self._shown(model, label)}
         video, audio = batch["video"].flatten(1, 3) / 255, batch["audio"]
         if model.training:
-            where = self._random_part(model, latents.tokens, label.device)
-            answers = model.decode(latents, where=where)
-            video = video[:, where["video"]]
-            audio = audio.unflatten(1, (-1, answers["audio"].shape[-1]))[:, where["audio"]]
+            audio = audio.unflatten(1, (-1, self.samples_per_patch))
+            where = self._random_part({"video": video.shape[1], "audio": audio.shape[1]}, label.device)
+            answers = model(inputs, where=where)
+            video, audio = video[:, where["video"]], audio[:, where["audio"]]
             scores = answers["label"][:, 0]
         else:
-            answers = model.decode(latents, chunk_size=self.settings.chunk_size)
+            answers = model.decode(model.encode(inputs), chunk_size=self.settings.chunk_size)
             scores = answers["label"]
         answers = {"video": answers["video"].reshape(video.shape), "audio": answers["audio"], "label": scores}
         settings = self.settings
@@ -322,14 +325,12 @@ class VideoAutoencoding(Task[VideoAutoencodingSettings]):
         ids = functional.one_hot(label.clamp(min=0), self.num_classes).to(torch.float32)
         return {"label": torch.where(known, ids, 1 / self.num_classes)}
 
-    def _random_part(self, model: PerceiverIO, tokens: Any, device: torch.device) -> dict[str, Tensor]:
-        """Draw which outputs a step of training asks for, the same for all rows."""
+    def _random_part(self, counts: Mapping[str, int], device: torch.device) -> dict[str, Tensor]:
+        """Draw which outputs, of so many, a step of training asks for, the same for all rows."""
         wanted = {"video": self.settings.num_video_outputs, "audio": self.settings.num_audio_outputs}
         where = {"label": torch.zeros(1, dtype=torch.long, device=device)}
-        grids = model.queries.output_grid(tokens)
-        assert isinstance(grids, Mapping)
         for name, count in wanted.items():
-            where[name] = torch.randint(int(np.prod(grids[name])), (count,)).to(device)
+            where[name] = torch.randint(counts[name], (count,)).to(device)
         return where
 
 

@@ -59,6 +59,7 @@ ZOO.add(
         summary="Classifier for a second of sound at 8 kHz from 40 mel bands every 10 ms, sized for a CPU",
         citation=PERCEIVER,
         bibtex=PERCEIVER_BIBTEX,
+        # A patch is 20 ms of all bands: fewer tokens, and what is heard at one time stays together.
         config=_classifier(
             SpectrogramInputConfig(
                 num_samples=_SECOND,
@@ -66,11 +67,11 @@ ZOO.add(
                 window_samples=256,
                 hop_samples=80,
                 num_mels=40,
-                patch_size=(4, 8),
+                patch_size=(2, 40),
                 num_channels=64,
                 mean=-2.5,
                 std=4.0,
-                positioned=_positioned((25, 5), 8),
+                positioned=_positioned((50, 1), 8),
             )
         ),
     ),

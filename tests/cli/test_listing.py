@@ -17,8 +17,6 @@ def test_the_costs_are_those_of_the_zoo() -> None:
     # Other tests may have entered models of their own, which are counted when they are listed.
     digests = {name: config_digest(ZOO[name]) for name in COSTS}
     assert {name: entry["config"] for name, entry in COSTS.items()} == digests
-        name: config_digest(ZOO[name]) for name in COSTS
-    }
     assert len(COSTS) >= 26
 
 

@@ -83,6 +83,8 @@ def rooms() -> str:
             parts.append(arrow(x, 92, x - 23, 92))
     parts.append(box(1100, 196, 150, 74, "processing", ["files to arrays", "and pictures"], "#dcefdc"))
     parts.append(box(1282, 196, 150, 74, "data", ["sources, checks"], "#dcefdc"))
+    parts.append(box(912, 196, 150, 74, "rl", ["sets of units", "for agents"], "#e7ecef"))
+    parts.append(arrow(964, 196, 964, 146))
     parts.append(arrow(1220, 146, 1185, 194))
     parts.append(arrow(1348, 146, 1353, 194))
     parts.append(

@@ -13,13 +13,13 @@ test: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 test-slow: .venv/installed-dev
-	$(BIN)/pytest -m "slow and not heavy"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "slow and not heavy"
 
 test-heavy: .venv/installed-dev
 	$(BIN)/pytest -m heavy
 
 test-notebooks: .venv/installed-dev
-	$(BIN)/pytest -m notebooks
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m notebooks
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

@@ -164,7 +164,7 @@ def test_importing_models_is_light_and_changes_nothing(tmp_path: Path) -> None:
 
 def test_importing_everything_changes_nothing(tmp_path: Path) -> None:
     others = ["accelerate", "datasets", "einops", "huggingface_hub", "jaxtyping", "PIL.Image", "rich.console"]
-    others += ["gymnasium", "stable_baselines3.ppo"]
+    others += ["gymnasium", "stable_baselines3.ppo", "torch.distributed.fsdp", "torch.distributed.tensor"]
     optional = ["gradio", "kornia", "sklearn", "transformers"]
     assert probe(tmp_path, modules_of(*ALLOWED), optional, [*others, "torchmetrics", "typer", "yaml"]) == {
         "optional": [],

@@ -161,7 +161,7 @@ def test_a_subset_where_there_is_none(tmp_path: Path) -> None:
 
 
 def test_a_data_set_that_is_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(name: str, subset: str | None) -> None:
+    def unreachable(name: str) -> None:
         raise ConnectionError("no way\nthere")
 
     monkeypatch.setattr("perceivers.data.opening._see_hub", unreachable)

@@ -198,7 +198,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
     """Let evaluations give these scores, one after the other, then the last one for ever."""
     remaining = iter(scores)
 
-    def evaluate(self: Trainer) -> dict[str, float]:
+    def evaluate(self: Trainer, model: PerceiverIO) -> dict[str, float]:
         return {self.task.score: next(remaining, scores[-1])}
 
     monkeypatch.setattr(Trainer, "_evaluate", evaluate)

@@ -17,16 +17,10 @@ from torch import Tensor
 
 from perceivers.model import PerceiverIO
 from perceivers.tasks import Step
-from perceivers.train import OptimizerConfig, TrainConfig
+from perceivers.train import TrainConfig
 from train_examples import image_task, tiny_trainer
 
 CONFIG = TrainConfig(batch_size=8, tracker=None, eval_every=4, checkpoint_every=2, num_threads=1, ema_decay=0.9)
-
-
-def changed(changes: Mapping[str, Any]) -> TrainConfig:
-    """Return the config with changed fields; `optimizer` is the name of one."""
-    named = {"optimizer": OptimizerConfig(name=changes["optimizer"])} if "optimizer" in changes else {}
-    return replace(CONFIG, **{**changes, **named})
 
 
 def main(folder: Path, changes: Mapping[str, Any], dies_at: int | None = None) -> None:
@@ -45,7 +39,7 @@ def main(folder: Path, changes: Mapping[str, Any], dies_at: int | None = None) -
             return step(model, batch)
 
         task.step = fatal
-    tiny_trainer(folder, changed(changes), task).run(resume=True)
+    tiny_trainer(folder, replace(CONFIG, **changes), task).run(resume=True)
 
 
 if __name__ == "__main__":

@@ -23,24 +23,28 @@ class NamedData:
     subset: str | None = None
 
 
-def _glue(subset: str, *, eval_split: str = "validation", **columns: str) -> NamedData:
+def _glue(subset: str, columns: Mapping[str, str], eval_split: str = "validation") -> NamedData:
     # The labels of GLUE's test splits are not public: all are -1. Its scores are measured on the validation split.
     return NamedData(repository="nyu-mll/glue", subset=subset, eval_split=eval_split, columns=columns)
 
 
+_SENTENCES = {"text": "sentence1", "text_pair": "sentence2", "label": "label"}
+
 NAMED: dict[str, NamedData] = {
     # The split `unsupervised` has no labels and is not read.
     "imdb": NamedData(repository="stanfordnlp/imdb", eval_split="test", columns={"text": "text", "label": "label"}),
-    "glue/cola": _glue("cola", text="sentence", label="label"),
-    "glue/sst2": _glue("sst2", text="sentence", label="label"),
-    "glue/mrpc": _glue("mrpc", text="sentence1", text_pair="sentence2", label="label"),
-    "glue/qqp": _glue("qqp", text="question1", text_pair="question2", label="label"),
-    "glue/stsb": _glue("stsb", text="sentence1", text_pair="sentence2", score="label"),
+    "glue/cola": _glue("cola", {"text": "sentence", "label": "label"}),
+    "glue/sst2": _glue("sst2", {"text": "sentence", "label": "label"}),
+    "glue/mrpc": _glue("mrpc", _SENTENCES),
+    "glue/qqp": _glue("qqp", {"text": "question1", "text_pair": "question2", "label": "label"}),
+    "glue/stsb": _glue("stsb", {"text": "sentence1", "text_pair": "sentence2", "score": "label"}),
     # The other half of the evaluation is the split `validation_mismatched`, of other genres.
-    "glue/mnli": _glue("mnli", text="premise", text_pair="hypothesis", label="label", eval_split="validation_matched"),
-    "glue/qnli": _glue("qnli", text="question", text_pair="sentence", label="label"),
-    "glue/rte": _glue("rte", text="sentence1", text_pair="sentence2", label="label"),
-    "glue/wnli": _glue("wnli", text="sentence1", text_pair="sentence2", label="label"),
+    "glue/mnli": _glue(
+        "mnli", {"text": "premise", "text_pair": "hypothesis", "label": "label"}, eval_split="validation_matched"
+    ),
+    "glue/qnli": _glue("qnli", {"text": "question", "text_pair": "sentence", "label": "label"}),
+    "glue/rte": _glue("rte", _SENTENCES),
+    "glue/wnli": _glue("wnli", _SENTENCES),
 }
 
 # Names that stand for several data sets, a task each. As in the paper (table 1), GLUE is without WNLI, whose

@@ -69,10 +69,10 @@ def from_hub(config: DataConfig, *, streaming: bool = False) -> Any:
         DataError: There is none of that name, or the Hub has no answer.
     """
     named = NAMED.get(config.source)
-    name = named.repository if named else config.source
+    name, subset = (named.repository, config.subset or named.subset) if named else (config.source, config.subset)
     try:
         _see_hub(name)
-        return load_dataset(name, config.subset, streaming=streaming)
+        return load_dataset(name, subset, streaming=streaming)
     except (FileNotFoundError, ConnectionError, ValueError, OSError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(

@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow.parquet
 
-from perceivers.data.named import NAMED
+from perceivers.data.config import DataConfig
+from perceivers.data.opening import from_hub
 from perceivers.data.roles import ROLES, DataError
 from perceivers.data.tables import json_lines, text_lines
 
@@ -99,16 +100,9 @@ def _lines(path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def _from_hub(source: str, subset: str | None, split: str | None) -> Iterator[tuple[str, Row]]:
-    from datasets import IterableDataset, load_dataset
-
-    named = NAMED.get(source)
-    repository, subset = (named.repository, subset or named.subset) if named else (source, subset)
-    try:
-        loaded = load_dataset(repository, subset, split=split, streaming=True)
-    except (FileNotFoundError, ConnectionError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"'{source}' is no file, and cannot be streamed from the Hub: {reason}") from error
-    if not isinstance(loaded, IterableDataset):
-        raise DataError(f"'{source}' has splits; name one with --split: {list(loaded)}")
-    for number, row in enumerate(loaded):
+    parts = from_hub(DataConfig(source=source, subset=subset), streaming=True)
+    if split is None or split not in parts:
+        wrong = "" if split is None else f", and '{split}' is none of them"
+        raise DataError(f"'{source}' has splits{wrong}; name one with --split: {list(map(str, parts))}")
+    for number, row in enumerate(parts[split]):
         yield f"{source}:{number}", row

@@ -55,7 +55,7 @@ class References(TorchDataset[dict[str, Any]]):
 class StreamOrder:
     """Micro-batches of a stream without end, pass after pass.
 
-    A place in the order is found by reading up to it; nothing is decoded or prepared on the way.
+    A place in the order is found by reading up to it; rows are checked on the way, but nothing is prepared.
 
     Args:
         stream: The rows.

@@ -8,12 +8,13 @@ DEPENDENCIES := pyproject.toml constraints.txt
 demo: .venv/installed-train
 	OMP_NUM_THREADS=1 $(BIN)/perceivers demo
 
-# One thread a process: two processes with many threads each would fight over the cores.
+# One thread a process: two processes with many threads each would fight over the cores. A file stays in one process, so
+# that what its tests share is made once.
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "slow and not heavy"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "slow and not heavy"
 
 test-heavy: .venv/installed-dev
 	$(BIN)/pytest -m heavy

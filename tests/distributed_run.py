@@ -1,7 +1,7 @@
 """A tiny run for `torchrun`: python -m torch.distributed.run ... distributed_run.py FOLDER CHANGES [DIES_AT].
 
-CHANGES are fields of the config as JSON. With DIES_AT the last process kills itself at that step, the first time that
-it comes there.
+CHANGES are fields of the config as JSON, `settings` those of the task. With DIES_AT the last process kills itself at
+that step, the first time that it comes there.
 """
 
 import json
@@ -25,7 +25,8 @@ CONFIG = TrainConfig(batch_size=8, tracker=None, eval_every=4, checkpoint_every=
 
 def main(folder: Path, changes: Mapping[str, Any], dies_at: int | None = None) -> None:
     """Train, or go on."""
-    task = image_task()
+    fields = {name: value for name, value in changes.items() if name != "settings"}
+    task = image_task(changes.get("settings"))
     died = folder.parent / "died"
     if dies_at is not None and int(os.environ["RANK"]) == 1 and not died.exists():
         step, count = task.step, 0
@@ -39,7 +40,7 @@ def main(folder: Path, changes: Mapping[str, Any], dies_at: int | None = None) -
             return step(model, batch)
 
         task.step = fatal
-    tiny_trainer(folder, replace(CONFIG, **changes), task).run(resume=True)
+    tiny_trainer(folder, replace(CONFIG, **fields), task).run(resume=True)
 
 
 if __name__ == "__main__":

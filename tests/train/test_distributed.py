@@ -14,8 +14,9 @@ import torch
 
 from distributed_run import CONFIG
 from perceivers.pretrained.folder import load_folder, own_tensors
+from perceivers.train import Trainer
 from perceivers.train.checkpoint import latest_checkpoint
-from train_examples import tiny_trainer
+from train_examples import image_task, tiny_trainer
 
 pytestmark = pytest.mark.slow
 STEPS = {"max_steps": 8}
@@ -56,8 +57,19 @@ def assert_same_run(ours: Path, expected: Path) -> None:
     ids=["ddp", "fsdp", "fsdp-in-parts"],
 )
 def test_two_processes_have_the_losses_of_one(tmp_path: Path, changes: dict[str, Any]) -> None:
-    changes = STEPS | changes
-    one = tiny_trainer(tmp_path / "one", replace(CONFIG, **changes | {"fsdp": False}))
+    one = tiny_trainer(tmp_path / "one", replace(CONFIG, **STEPS | changes | {"fsdp": False}))
+    assert_two_are_one(one, tmp_path, STEPS | changes)
+
+
+def test_what_counts_more_counts_so_in_every_process(tmp_path: Path) -> None:
+    # Each process has other classes in its part of a batch, so that its mean is over another weight.
+    settings = {"class_weights": {"dark": 1.0, "grey": 5.0, "bright": 2.0}}
+    one = tiny_trainer(tmp_path / "one", replace(CONFIG, **STEPS), image_task(settings))
+    assert_two_are_one(one, tmp_path, STEPS | {"settings": settings})
+
+
+def assert_two_are_one(one: Trainer, tmp_path: Path, changes: Mapping[str, Any]) -> None:
+    """Run in one process, into `one`, and in two, and compare losses, scores and weights."""
     result = one.run()
     found = launch(tmp_path / "two", changes)
     assert found.returncode == 0, found.stderr[-4000:]

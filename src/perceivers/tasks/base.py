@@ -50,11 +50,14 @@ class Step:
         loss: Mean loss, a scalar.
         outputs: What the model answered: a tensor, or several by name.
         targets: What it should have answered, likewise.
+        weight: How many things the loss is a mean over, a scalar, so that processes that train together have the mean
+            over all; `None` where that is the same in each.
     """
 
     loss: Tensor
     outputs: Any
     targets: Any
+    weight: Tensor | None = None
 
 
 class Task(ABC, Generic[SettingsT]):

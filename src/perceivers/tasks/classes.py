@@ -147,9 +147,12 @@ def class_step(
     logits: Float[Tensor, "B E"], targets: Tensor, label_smoothing: float, weights: Float[Tensor, "E"] | None = None
 ) -> Step:
     """Return the cross-entropy; `targets` are class ids (B,) or, after mixing, probabilities (B, E)."""
-    weight = None if weights is None else weights.to(logits)
-    loss = functional.cross_entropy(logits, targets, weight=weight, label_smoothing=label_smoothing)
-    return Step(loss, logits, targets.argmax(dim=-1) if targets.dim() == 2 else targets)
+    weights = None if weights is None else weights.to(logits)
+    loss = functional.cross_entropy(logits, targets, weight=weights, label_smoothing=label_smoothing)
+    if targets.dim() == 2:
+        # A mean over examples, whatever their classes weigh.
+        return Step(loss, logits, targets.argmax(dim=-1), None if weights is None else loss.new_tensor(len(targets)))
+    return Step(loss, logits, targets, None if weights is None else weights[targets].sum())
 
 
 def present_classes(logits: Float[Tensor, "B E"], labels: Sequence[str], top_k: int) -> list[Result]:

@@ -145,7 +145,8 @@ class FillMask(Task[FillMaskSettings]):
         logits = model(batch, where=batch["where"])
         target = batch["target"]
         loss = functional.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=_IGNORE, reduction="sum")
-        return Step(loss / (target != _IGNORE).sum().clamp(min=1), logits, target)
+        weight = (target != _IGNORE).sum()
+        return Step(loss / weight.clamp(min=1), logits, target, weight)
 
     def metrics(self) -> MetricCollection:
         """Return the loss in bits a hidden byte, and the share of hidden bytes that was guessed."""

@@ -160,8 +160,9 @@ class MaskedAutoencoding(Task[MaskedAutoencodingSettings]):
         """Return the mean error over the hidden tokens of a batch."""
         asked = self._ask(model, batch, anew=model.training)
         errors = self.modality.errors(asked.answers, asked.targets, self.settings.loss)
-        loss = errors.where(asked.counts, 0).sum() / asked.counts.sum().clamp(min=1)
-        return Step(loss, asked.answers, self.modality.target_of(asked.targets, asked.counts))
+        weight = asked.counts.sum()
+        loss = errors.where(asked.counts, 0).sum() / weight.clamp(min=1)
+        return Step(loss, asked.answers, self.modality.target_of(asked.targets, asked.counts), weight)
 
     def metrics(self) -> MetricCollection:
         """Return the PSNR of pixels, the error of spectrograms or points, or what else suits the modality."""

@@ -224,8 +224,9 @@ class OpticalFlow(Task[OpticalFlowSettings]):
         else:
             # The derivative of a distance has no value at 0.
             error = (difference.square().sum(dim=-1) + 1e-12).sqrt()
-        loss = error.where(valid, 0).sum() / valid.sum().clamp(min=1)
-        return Step(loss, flow, truth.masked_fill(~valid[..., None], torch.nan))
+        weight = valid.sum()
+        loss = error.where(valid, 0).sum() / weight.clamp(min=1)
+        return Step(loss, flow, truth.masked_fill(~valid[..., None], torch.nan), weight)
 
     def _wanted(self, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Return the pixels to ask for, (B, K), and which of them count: rows with fewer are filled up."""

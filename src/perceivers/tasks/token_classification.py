@@ -183,12 +183,13 @@ class TokenClassification(Task[TokenClassificationSettings]):
     def step(self, model: PerceiverIO, batch: Mapping[str, Tensor]) -> Step:
         """Return the cross-entropy over words; weight and smoothing count while training only."""
         logits = self._scores(model, batch)
-        weight = torch.ones(len(self.labels), device=logits.device)
+        weights = torch.ones(len(self.labels), device=logits.device)
         if model.training:
-            weight[self.labels.index(OUTSIDE)] = self.settings.outside_weight
+            weights[self.labels.index(OUTSIDE)] = self.settings.outside_weight
         smoothing = self.settings.label_smoothing if model.training else 0.0
-        loss = functional.cross_entropy(logits, batch["target"], weight, label_smoothing=smoothing)
-        return Step(loss, logits, {"tags": batch["target"], "sentence": batch["sentence"]})
+        loss = functional.cross_entropy(logits, batch["target"], weights, label_smoothing=smoothing)
+        targets = {"tags": batch["target"], "sentence": batch["sentence"]}
+        return Step(loss, logits, targets, weights[batch["target"]].sum())
 
     def metrics(self) -> MetricCollection:
         """Return F1, precision and recall of whole entities, and the share of words whose tag is right."""

@@ -191,10 +191,11 @@ class Trainer:
             # What Accelerate has prepared casts by itself.
             with nullcontext() if self.shards is None else self.accelerator.autocast():
                 step: Step = self.task.step(cast(PerceiverIO, self.model), batch)
+            own = self._share_of(step)
             # Over all processes: each logs the same, and stops when any has to.
-            loss = float(cast(Tensor, self.accelerator.reduce(step.loss.detach(), "mean")))
+            loss = float(cast(Tensor, self.accelerator.reduce(own.detach(), "mean")))
             self._check_finite("loss", loss)
-            self.accelerator.backward(step.loss)
+            self.accelerator.backward(own)
             if self.accelerator.sync_gradients:
                 limit = math.inf if self.config.max_grad_norm is None else self.config.max_grad_norm
                 norm = whole_number(self.accelerator.clip_grad_norm_(self.model.parameters(), limit))
@@ -206,6 +207,14 @@ class Trainer:
         if self.accelerator.sync_gradients and self.ema is not None:
             self.ema.update_parameters(self.bare)
         return loss
+
+    def _share_of(self, step: Step) -> Tensor:
+        """Return the loss of this process, so scaled that the mean over processes is that over all they have."""
+        if step.weight is None or self.accelerator.num_processes == 1:
+            return step.loss
+        weight = step.weight.detach().float()
+        mean = cast(Tensor, self.accelerator.reduce(weight, "mean"))
+        return step.loss * (weight / mean.clamp(min=torch.finfo(mean.dtype).tiny))
 
     def _check_finite(self, name: str, value: float) -> None:
         if not math.isfinite(value):

@@ -267,7 +267,7 @@ print(json.dumps({"encoding_kib": before, "peak_kib": peak, "sums": sums, "shape
 """
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_full_size_flow_in_bounded_memory() -> None:
     """The read's scores and weights as whole matrices would take 2 x 1.4 GiB; 1 GiB on top of encoding must do."""
     done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)

@@ -141,6 +141,13 @@ def test_image_sizes_and_tiles_of_flow() -> None:
     assert planned("optical-flow-small", image_size=(50, 60)).num_tiles == 1
 
 
+@pytest.mark.slow
+def test_a_frame_of_sintel_takes_six_tiles() -> None:
+    sintel = planned("optical-flow", image_size=(436, 1024))
+    assert sintel.num_tiles == 6
+    assert sintel.flops == 6 * counted("optical-flow").flops
+
+
 def test_folders_need_their_config_only(tmp_path: Path) -> None:
     perceivers.save(perceivers.build("digits-small", num_classes=3), tmp_path)
     (tmp_path / "model.safetensors").unlink()

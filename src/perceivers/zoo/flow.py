@@ -76,7 +76,7 @@ ZOO.add(
                 # Two pixels in each direction: most motions at this size.
                 patch_size=5,
                 num_channels=128,
-                # Differences between frames are small: at the usual 0.5 positions drown them, and learning starts late.
+                # At the usual 0.5 the differences between frames are small beside the positions.
                 std=(0.15,),
                 positioned=PositionedConfig(
                     positions=FourierPositionConfig(num_bands=8, max_resolution=(24, 32)),

@@ -18,7 +18,7 @@ from perceivers.data import DataConfig, Splits, load_data
 from perceivers.data.objects import read_objects
 from perceivers.processing.image import read_image
 from perceivers.tasks.box_arithmetic import keep_best, overlap
-from perceivers.tasks.box_scores import AveragePrecision
+from perceivers.tasks.scores.boxes import AveragePrecision
 
 Answers = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 # Images are read at every second pixel; boxes are counted in pixels of the whole.

@@ -20,8 +20,8 @@ from sklearn.pipeline import make_pipeline
 from perceivers.data import DataConfig, load_data
 from perceivers.data.answers import read_answers
 from perceivers.data.tags import OUTSIDE
-from perceivers.tasks.answer_spans import AnswerScore
-from perceivers.tasks.entity_scores import EntityScore
+from perceivers.tasks.scores.answers import AnswerScore
+from perceivers.tasks.scores.entities import EntityScore
 
 Sentences = list[list[str]]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from perceivers.tasks.box_scores import AveragePrecision
+from perceivers.tasks.scores.boxes import AveragePrecision
 
 FIRST, SECOND = [0.1, 0.1, 0.3, 0.3], [0.6, 0.6, 0.8, 0.8]
 

@@ -15,8 +15,9 @@ from perceivers.pretrained.folder import save_folder
 from perceivers.pretrained.load import seeded_model
 from perceivers.processing.text import ByteTokenizer
 from perceivers.tasks.multitask import MultitaskTextClassification, equal_shares
-from perceivers.tasks.multitask_scores import MultitaskScore, Subtask
 from perceivers.tasks.pipeline import pipeline
+from perceivers.tasks.scores.several import MultitaskScore
+from perceivers.tasks.subtasks import Subtask
 from perceivers.tasks.text_classification import TextClassification
 from perceivers.tasks.texts import read_texts
 from perceivers.train import Recipe, TrainConfig, evaluate, prepare_run

@@ -6,9 +6,10 @@ import torch
 
 from perceivers.config import override
 from perceivers.pretrained.load import seeded_model
-from perceivers.tasks.answer_spans import AnswerScore, likeliest_spans
+from perceivers.tasks.answer_spans import likeliest_spans
 from perceivers.tasks.pipeline import Pipeline
 from perceivers.tasks.question_answering import QuestionAnswering
+from perceivers.tasks.scores.answers import AnswerScore
 from perceivers.train import TrainConfig, Trainer, evaluate
 from perceivers.train.config import OptimizerConfig
 from perceivers.zoo import ZOO

@@ -8,8 +8,8 @@ import torch
 from perceivers.config import override
 from perceivers.pretrained.load import seeded_model
 from perceivers.tasks.base import Step
-from perceivers.tasks.entity_scores import EntityScore
 from perceivers.tasks.pipeline import Pipeline
+from perceivers.tasks.scores.entities import EntityScore
 from perceivers.tasks.token_classification import TokenClassification
 from perceivers.train import TrainConfig, Trainer
 from perceivers.train.config import OptimizerConfig

@@ -9,8 +9,6 @@ from jaxtyping import Float, Float32
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MultilabelAveragePrecision, MultilabelF1Score
 
 from perceivers.adapters.audio import AudioInputConfig
 from perceivers.adapters.spectrogram import SpectrogramInputConfig
@@ -19,7 +17,7 @@ from perceivers.processing.audio import check_rate
 from perceivers.processing.heat_pictures import heat_on_wave
 from perceivers.processing.sound_pictures import draw_sound
 from perceivers.processing.sounds import read_sound
-from perceivers.tasks.base import TASKS, Result, Rows, Step, stack
+from perceivers.tasks.base import TASKS, Metrics, Result, Rows, Step, stack
 from perceivers.tasks.classes import (
     Classification,
     ClassificationSettings,
@@ -147,10 +145,13 @@ class AudioClassification(Classification[AudioClassificationSettings]):
         smoothing = self.settings.label_smoothing if model.training else 0.0
         return tag_step(first_answers(model(batch)), batch["label"], smoothing)
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> Metrics:
         """Return accuracy and F1; with several labels mean average precision, and F1 at a score of a half."""
         if not self.settings.multi_label:
             return super().metrics()
+        from torchmetrics import MetricCollection
+        from torchmetrics.classification import MultilabelAveragePrecision, MultilabelF1Score
+
         count = len(self.labels)
         return MetricCollection(
             {"map": MultilabelAveragePrecision(count), "f1": MultilabelF1Score(count, average="macro")}

@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchmetrics import MetricCollection
 
 from perceivers.config import from_json, to_json
 from perceivers.data.inputs import FOLDER_ROLES, predict_inputs
@@ -40,6 +39,30 @@ class Rows(Protocol):
     def __getitem__(self, index: int, /) -> Any: ...
 
     def __iter__(self) -> Iterator[Any]: ...
+
+
+@runtime_checkable
+class Metrics(Protocol):
+    """Scores by name, which count batches: a `MetricCollection` of torchmetrics.
+
+    It is named by its form, so that nothing but scoring imports torchmetrics, which takes seconds.
+    """
+
+    def __getitem__(self, key: str, /) -> Any: ...
+
+    def __contains__(self, key: str, /) -> bool: ...
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Count a batch."""
+        ...
+
+    def compute(self) -> dict[str, Any]:
+        """Return the scores by name."""
+        ...
+
+    def to(self, device: torch.device, /) -> Any:
+        """Move the counts to a device, and return them."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -156,11 +179,11 @@ class Task(ABC, Generic[SettingsT]):
         """Run the model on a batch that holds targets and return the loss."""
 
     @abstractmethod
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> Metrics:
         """Return fresh metrics; the class attribute `score` names one of them."""
 
     @abstractmethod
-    def update(self, metrics: MetricCollection, step: Step) -> None:
+    def update(self, metrics: Metrics, step: Step) -> None:
         """Count one batch."""
 
     def gather(self, given: Sequence[Any]) -> tuple[Sequence[Any], bool]:

@@ -12,13 +12,11 @@ from datasets import Dataset
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from perceivers.adapters.label import LabelOutputConfig
 from perceivers.data.stream import Stream
 from perceivers.model import PerceiverConfig, PerceiverIO
-from perceivers.tasks.base import Result, Rows, Step, Task, to_device
+from perceivers.tasks.base import Metrics, Result, Rows, Step, Task, to_device
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -103,8 +101,11 @@ class Classification(Task[ClassificationSettingsT]):
         smoothing, weights = (self.settings.label_smoothing, self.weights) if model.training else (0.0, None)
         return class_step(first_answers(model(batch)), batch["label"], smoothing, weights)
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> Metrics:
         """Return accuracy over examples and F1 averaged over classes."""
+        from torchmetrics import MetricCollection
+        from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
         return MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(len(self.labels), average="micro"),
@@ -112,7 +113,7 @@ class Classification(Task[ClassificationSettingsT]):
             }
         )
 
-    def update(self, metrics: MetricCollection, step: Step) -> None:
+    def update(self, metrics: Metrics, step: Step) -> None:
         """Count one batch."""
         metrics.update(step.outputs, step.targets)
 

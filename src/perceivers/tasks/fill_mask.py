@@ -13,15 +13,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
-from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from perceivers.adapters.text import TextInputConfig, TextOutputConfig
 from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.processing.text import ByteTokenizer
-from perceivers.tasks.base import TASKS, Result, Rows, Step, Task, to_device
+from perceivers.tasks.base import TASKS, Metrics, Result, Rows, Step, Task, to_device
 from perceivers.tasks.drawing import below, beside, draw_bars, draw_text
 from perceivers.tasks.filling import Question, Window, fillings, read_question, windows_around
 from perceivers.tasks.masking import places_of, random_mask, random_word_mask
+from perceivers.tasks.scores import means
 from perceivers.tasks.texts import draw_text_weights, frame, text_pieces
 
 if TYPE_CHECKING:
@@ -148,13 +148,11 @@ class FillMask(Task[FillMaskSettings]):
         weight = (target != _IGNORE).sum()
         return Step(loss / weight.clamp(min=1), logits, target, weight)
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> Metrics:
         """Return the loss in bits a hidden byte, and the share of hidden bytes that was guessed."""
-        metrics: dict[str, Metric | MetricCollection] = {"bits_per_byte": MeanMetric(), "accuracy": MeanMetric()}
-        # Each is updated on its own, so that they cannot share a state.
-        return MetricCollection(metrics, compute_groups=False)
+        return means("bits_per_byte", "accuracy")
 
-    def update(self, metrics: MetricCollection, step: Step) -> None:
+    def update(self, metrics: Metrics, step: Step) -> None:
         """Count one batch."""
         counts = step.targets != _IGNORE
         logits, targets = step.outputs[counts].float(), step.targets[counts]

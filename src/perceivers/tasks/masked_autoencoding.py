@@ -16,12 +16,11 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchmetrics import MetricCollection
 
 from perceivers.adapters import RawTokens
 from perceivers.config import from_json
 from perceivers.model import PerceiverConfig, PerceiverIO
-from perceivers.tasks.base import TASKS, Rows, Step, Summary, Task, to_device
+from perceivers.tasks.base import TASKS, Metrics, Rows, Step, Summary, Task, to_device
 from perceivers.tasks.masked_modalities import Loss, Restored, modality_of
 from perceivers.tasks.masking import grid_blocks, left_out, places_of, share_mask
 
@@ -164,11 +163,11 @@ class MaskedAutoencoding(Task[MaskedAutoencodingSettings]):
         loss = errors.where(asked.counts, 0).sum() / weight.clamp(min=1)
         return Step(loss, asked.answers, self.modality.target_of(asked.targets, asked.counts), weight)
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> Metrics:
         """Return the PSNR of pixels, the error of spectrograms or points, or what else suits the modality."""
         return self.modality.metrics()
 
-    def update(self, metrics: MetricCollection, step: Step) -> None:
+    def update(self, metrics: Metrics, step: Step) -> None:
         """Count one batch."""
         self.modality.update(metrics, step)
 

@@ -18,7 +18,6 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchmetrics import MetricCollection
 
 from perceivers.adapters import InputConfig, OutputConfig, RawTokens
 from perceivers.adapters.image import GridQueryConfig, PixelOutputConfig
@@ -26,7 +25,7 @@ from perceivers.config import from_json
 from perceivers.decoders import CrossAttentionDecoderConfig
 from perceivers.model import PerceiverConfig
 from perceivers.nn.positions import FourierPositionConfig, PositionConfig
-from perceivers.tasks.base import TASKS, Rows, Step, Task
+from perceivers.tasks.base import TASKS, Metrics, Rows, Step, Task
 
 Loss = Literal["mse", "l1"]
 InputsT = TypeVar("InputsT", bound=InputConfig)
@@ -162,11 +161,11 @@ class Modality(ABC, Generic[InputsT]):
         return targets.masked_fill(~counts[..., None], torch.nan)
 
     @abstractmethod
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> Metrics:
         """Return fresh metrics; `score` names one of them."""
 
     @abstractmethod
-    def update(self, metrics: MetricCollection, step: Step) -> None:
+    def update(self, metrics: Metrics, step: Step) -> None:
         """Count one batch."""
 
     def fill(

@@ -13,8 +13,6 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchmetrics import MetricCollection
-from torchmetrics.image import PeakSignalNoiseRatio
 
 from perceivers.adapters.audio import AudioInputConfig
 from perceivers.adapters.flow import FlowInputConfig
@@ -24,7 +22,7 @@ from perceivers.adapters.video import VideoInputConfig
 from perceivers.model import PerceiverConfig
 from perceivers.processing.flow import pad_to
 from perceivers.processing.heat_pictures import heat_on_frames
-from perceivers.tasks.base import Rows, Step, Task
+from perceivers.tasks.base import Metrics, Rows, Step, Task
 from perceivers.tasks.drawing import below, beside, captioned
 from perceivers.tasks.masked_modalities import MODALITIES, Modality, Restored
 
@@ -40,11 +38,14 @@ class PixelModality(Modality[PixelsT]):
     mask_share: ClassVar[float] = 0.75
     score: ClassVar[str] = "psnr"
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> Metrics:
         """Return the peak signal-to-noise ratio of the hidden pixels, in dB, for values in [0, 1]."""
+        from torchmetrics import MetricCollection
+        from torchmetrics.image import PeakSignalNoiseRatio
+
         return MetricCollection({self.score: PeakSignalNoiseRatio(data_range=1.0)})
 
-    def update(self, metrics: MetricCollection, step: Step) -> None:
+    def update(self, metrics: Metrics, step: Step) -> None:
         """Count one batch."""
         counts = ~step.targets.isnan().any(dim=-1)
         if counts.any():

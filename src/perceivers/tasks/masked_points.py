@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor
-from torchmetrics import MeanMetric, MetricCollection
 
 from perceivers.adapters import RawTokens
 from perceivers.adapters.points import PointInputConfig
 from perceivers.processing.point_pictures import draw_views
-from perceivers.tasks.base import Step
+from perceivers.tasks.base import Metrics, Step
 from perceivers.tasks.drawing import below, captioned
 from perceivers.tasks.masked_modalities import MODALITIES, Modality, Restored
+from perceivers.tasks.scores import means
 
 _AXES = 3
 # Cells of space along each axis of [-1, 1].
@@ -44,11 +44,11 @@ class PointModality(Modality[PointInputConfig]):
         cells = (steps[..., 0] * _CELLS + steps[..., 1]) * _CELLS + steps[..., 2]
         return cells, torch.cat([(places - _middles(cells, places)) * _CELLS, others], dim=-1)
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> Metrics:
         """Return the mean distance between hidden points and answers; the cloud has a radius of about 1."""
-        return MetricCollection({self.score: MeanMetric()})
+        return means(self.score)
 
-    def update(self, metrics: MetricCollection, step: Step) -> None:
+    def update(self, metrics: Metrics, step: Step) -> None:
         """Count one batch."""
         distances = (step.outputs - step.targets)[..., :_AXES].norm(dim=-1) / _CELLS
         metrics.update(distances[~distances.isnan()])

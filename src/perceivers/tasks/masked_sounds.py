@@ -9,15 +9,15 @@ from einops import rearrange
 from jaxtyping import Float, Float32
 from PIL import Image
 from torch import Tensor
-from torchmetrics import MeanMetric, MetricCollection
 
 from perceivers.adapters.audio import AudioInputConfig
 from perceivers.adapters.spectrogram import SpectrogramInputConfig
 from perceivers.processing.sound_pictures import draw_bands, draw_sound
 from perceivers.tasks.audio_classification import AudioClassification
-from perceivers.tasks.base import Step
+from perceivers.tasks.base import Metrics, Step
 from perceivers.tasks.drawing import below, captioned
 from perceivers.tasks.masked_modalities import MODALITIES, Modality, Restored
+from perceivers.tasks.scores import means
 
 _DECIBELS = 10 / math.log(10)  # a natural logarithm of power in dB
 _CAPTIONS = ("original", "what was read", "restored")
@@ -33,11 +33,11 @@ class SpectrogramModality(Modality[SpectrogramInputConfig]):
     score: ClassVar[str] = "l1_db"
     higher_is_better: ClassVar[bool] = False
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> Metrics:
         """Return the mean absolute error of the hidden bands, in dB."""
-        return MetricCollection({self.score: MeanMetric()})
+        return means(self.score)
 
-    def update(self, metrics: MetricCollection, step: Step) -> None:
+    def update(self, metrics: Metrics, step: Step) -> None:
         """Count one batch."""
         errors = (step.outputs - step.targets).abs().mean(dim=-1)
         metrics.update(errors[~errors.isnan()] * (self.inputs.std * _DECIBELS))
@@ -67,11 +67,11 @@ class WaveModality(Modality[AudioInputConfig]):
     mask_share: ClassVar[float] = 0.75
     score: ClassVar[str] = "snr"
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> Metrics:
         """Return the signal-to-noise ratio of what was hidden in dB, mean over inputs; silence scores 0."""
-        return MetricCollection({self.score: MeanMetric()})
+        return means(self.score)
 
-    def update(self, metrics: MetricCollection, step: Step) -> None:
+    def update(self, metrics: Metrics, step: Step) -> None:
         """Count one batch."""
         counts = ~step.targets.isnan().any(dim=-1)
         signal = step.targets.double().nan_to_num().square().sum(dim=(1, 2))

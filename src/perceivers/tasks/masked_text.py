@@ -10,13 +10,12 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics import MetricCollection
 
 from perceivers.adapters import OutputConfig, RawTokens
 from perceivers.adapters.text import TextInputConfig, TextOutputConfig
 from perceivers.nn.positions import LearnedPositionConfig, PositionConfig
 from perceivers.processing.text import ByteTokenizer
-from perceivers.tasks.base import Step
+from perceivers.tasks.base import Metrics, Step
 from perceivers.tasks.drawing import below, captioned, draw_text
 from perceivers.tasks.masked_modalities import MODALITIES, Loss, Modality, Restored
 
@@ -70,11 +69,11 @@ class TextModality(Modality[TextInputConfig]):
         """Return targets in which those that do not count have an id that fill-mask ignores."""
         return targets.masked_fill(~counts, _IGNORE)
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> Metrics:
         """Return those of fill-mask."""
         return self.reader.metrics()
 
-    def update(self, metrics: MetricCollection, step: Step) -> None:
+    def update(self, metrics: Metrics, step: Step) -> None:
         """Count one batch."""
         self.reader.update(metrics, step)
 

@@ -13,16 +13,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset, Subset
-from torchmetrics import MetricCollection
 
 from perceivers.adapters.label import LabelOutputConfig, LearnedQueryConfig
 from perceivers.adapters.text import TextInputConfig
 from perceivers.data.several import SCORE, task_labels
 from perceivers.model import PerceiverConfig, PerceiverIO
-from perceivers.tasks.base import TASKS, PreparedRows, Result, Rows, Step, Task, to_device
+from perceivers.tasks.base import TASKS, Metrics, PreparedRows, Result, Rows, Step, Task, to_device
 from perceivers.tasks.classes import column, present_classes
 from perceivers.tasks.drawing import below, beside, captioned, draw_bars, draw_text
-from perceivers.tasks.multitask_scores import MultitaskScore, Subtask
+from perceivers.tasks.subtasks import Subtask
 from perceivers.tasks.texts import (
     check_not_empty,
     draw_text_weights,
@@ -202,11 +201,15 @@ class MultitaskTextClassification(Task[MultitaskSettings]):
             loss = loss + self.settings.loss_weights.get(task.name, 1.0) * nats
         return Step(loss / len(answers), answers, {"task": batch["task"], "label": batch["label"]})
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> Metrics:
         """Return the scores of each task, and their mean; see `MultitaskScore`."""
+        from torchmetrics import MetricCollection
+
+        from perceivers.tasks.scores.several import MultitaskScore
+
         return MetricCollection({"tasks": MultitaskScore(self.tasks, self.scores)})
 
-    def update(self, metrics: MetricCollection, step: Step) -> None:
+    def update(self, metrics: Metrics, step: Step) -> None:
         """Count one batch."""
         task, found = step.targets["task"], step.outputs.new_zeros(len(step.outputs), dtype=torch.float64)
         for i, one in enumerate(self.tasks):

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchmetrics import MetricCollection
 
 from perceivers.adapters.base import grid_size
 from perceivers.adapters.boxes import BoxOutputConfig
@@ -20,11 +19,10 @@ from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.processing.box_pictures import draw_boxes
 from perceivers.processing.heat_pictures import heat_on_image
 from perceivers.processing.image import fit_image, read_image
-from perceivers.tasks.base import TASKS, Result, Rows, Step, Task, stack, to_device
+from perceivers.tasks.base import TASKS, Metrics, Result, Rows, Step, Task, stack, to_device
 from perceivers.tasks.box_arithmetic import keep_best, to_corners
 from perceivers.tasks.box_augment import BoxAugmentConfig, BoxAugmenter
 from perceivers.tasks.box_matching import BoxLossConfig, box_loss
-from perceivers.tasks.box_scores import AveragePrecision
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -164,11 +162,15 @@ class ObjectDetection(Task[ObjectDetectionSettings]):
         loss = box_loss(outputs["scores"], outputs["boxes"], single, batch["boxes"], self.settings.loss)
         return Step(loss, outputs, {name: batch[name] for name in ("classes", "boxes", "crowd")})
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> Metrics:
         """Return COCO's average precisions; see `AveragePrecision`."""
+        from torchmetrics import MetricCollection
+
+        from perceivers.tasks.scores.boxes import AveragePrecision
+
         return MetricCollection({"boxes": AveragePrecision(self.labels)})
 
-    def update(self, metrics: MetricCollection, step: Step) -> None:
+    def update(self, metrics: Metrics, step: Step) -> None:
         """Count one batch."""
         targets, objects = step.targets, []
         for classes, boxes, crowd in zip(targets["classes"], targets["boxes"], targets["crowd"], strict=True):

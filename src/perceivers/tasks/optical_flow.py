@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Bool, Float, Float32, UInt8
 from PIL import Image
 from torch import Tensor
-from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from perceivers.adapters.flow import FlowInputConfig, FlowOutputConfig
 from perceivers.config import override
@@ -20,10 +19,11 @@ from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.processing.flow import blend, pad_to, read_flow, tile_corners
 from perceivers.processing.heat_pictures import heat_on_image
 from perceivers.processing.image import read_image
-from perceivers.tasks.base import TASKS, Rows, Step, Summary, Task, to_device
+from perceivers.tasks.base import TASKS, Metrics, Rows, Step, Summary, Task, to_device
 from perceivers.tasks.flow_augment import FlowAugmentConfig, FlowAugmenter
 from perceivers.tasks.flow_result import FlowResult, Frame
 from perceivers.tasks.flow_sizes import resize_flow, resize_frames, resize_truth
+from perceivers.tasks.scores import means
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -238,13 +238,11 @@ class OpticalFlow(Task[OpticalFlowSettings]):
         where = rank.argsort(dim=1, descending=True, stable=True)[:, : width if limit is None else min(width, limit)]
         return where, valid.take_along_dim(where, dim=1)
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> Metrics:
         """Return the end-point error in pixels, and the shares of outliers; see `end_point_error`."""
-        names = ("epe", *(f"px{limit}" for limit in _LIMITS), "fl_all")
-        metrics: dict[str, Metric | MetricCollection] = {name: MeanMetric() for name in names}
-        return MetricCollection(metrics, compute_groups=False)
+        return means("epe", *(f"px{limit}" for limit in _LIMITS), "fl_all")
 
-    def update(self, metrics: MetricCollection, step: Step) -> None:
+    def update(self, metrics: Metrics, step: Step) -> None:
         """Count the pixels of one batch whose motion is known."""
         known = ~step.targets.isnan().any(dim=-1)
         flow, truth = step.outputs[known].double(), step.targets[known].double()

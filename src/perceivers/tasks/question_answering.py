@@ -12,7 +12,6 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
-from torchmetrics import MetricCollection
 
 from perceivers.adapters.label import LabelOutputConfig
 from perceivers.adapters.text import TextInputConfig, TextNeighboursQueryConfig, TextQueryConfig
@@ -20,8 +19,8 @@ from perceivers.data.answers import compare_answers, read_answers
 from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.processing.span_pictures import Mark, marks_on_text
 from perceivers.processing.text import ByteTokenizer, windows
-from perceivers.tasks.answer_spans import AnswerScore, Span, likeliest_spans
-from perceivers.tasks.base import TASKS, PreparedRows, Result, Rows, Step, Task, to_device
+from perceivers.tasks.answer_spans import Span, likeliest_spans
+from perceivers.tasks.base import TASKS, Metrics, PreparedRows, Result, Rows, Step, Task, to_device
 from perceivers.tasks.drawing import below, draw_bars
 from perceivers.tasks.texts import draw_text_weights, with_bytes_hidden
 
@@ -238,11 +237,15 @@ class QuestionAnswering(Task[QuestionAnsweringSettings]):
         loss = functional.nll_loss(scores.flatten(0, 1), batch["target"].flatten())
         return Step(loss, scores, batch)
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> Metrics:
         """Return the share of answers that are exactly right, and their F1 in words; see `AnswerScore`."""
+        from torchmetrics import MetricCollection
+
+        from perceivers.tasks.scores.answers import AnswerScore
+
         return MetricCollection({name: AnswerScore(name) for name in ("exact_match", "f1")}, compute_groups=False)
 
-    def update(self, metrics: MetricCollection, step: Step) -> None:
+    def update(self, metrics: Metrics, step: Step) -> None:
         """Count the best answer to each question of one batch."""
         batch = step.targets
         windows_of = list(zip(step.outputs.double().cpu().numpy(), batch["offset"].tolist(), strict=True))

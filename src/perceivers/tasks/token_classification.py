@@ -11,7 +11,6 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from perceivers.adapters.label import LabelOutputConfig
 from perceivers.adapters.text import TextInputConfig, TextNeighboursQueryConfig, TextQueryConfig
@@ -20,8 +19,7 @@ from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.processing.span_pictures import Mark, marks_on_text
 from perceivers.processing.text import ByteTokenizer
 from perceivers.processing.words import Words, find_words, join_words, word_windows
-from perceivers.tasks.base import TASKS, Result, Rows, Step, Task, to_device
-from perceivers.tasks.entity_scores import EntityScore
+from perceivers.tasks.base import TASKS, Metrics, Result, Rows, Step, Task, to_device
 from perceivers.tasks.masking import random_mask
 from perceivers.tasks.texts import draw_text_weights
 
@@ -191,13 +189,17 @@ class TokenClassification(Task[TokenClassificationSettings]):
         targets = {"tags": batch["target"], "sentence": batch["sentence"]}
         return Step(loss, logits, targets, weights[batch["target"]].sum())
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> Metrics:
         """Return F1, precision and recall of whole entities, and the share of words whose tag is right."""
+        from torchmetrics import MeanMetric, Metric, MetricCollection
+
+        from perceivers.tasks.scores.entities import EntityScore
+
         entities = {"f1": EntityScore(0.5), "precision": EntityScore(1.0), "recall": EntityScore(0.0)}
         metrics: dict[str, Metric | MetricCollection] = {**entities, "accuracy": MeanMetric()}
         return MetricCollection(metrics, compute_groups=False)
 
-    def update(self, metrics: MetricCollection, step: Step) -> None:
+    def update(self, metrics: Metrics, step: Step) -> None:
         """Count one batch."""
         found, true = step.outputs.argmax(dim=-1), step.targets["tags"]
         metrics["accuracy"].update((found == true).float())

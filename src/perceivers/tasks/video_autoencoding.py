@@ -11,7 +11,6 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
-from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from perceivers.adapters.audio import AudioInputConfig, AudioOutputConfig
 from perceivers.adapters.label import LabelOutputConfig
@@ -22,9 +21,10 @@ from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.processing.audio import Stereo
 from perceivers.processing.heat_pictures import heat_on_frames, heat_on_wave
 from perceivers.processing.video import Clip, ClipForm, ClipWindow, clip_from_arrays, open_clip
-from perceivers.tasks.base import TASKS, Rows, Step, Summary, Task, to_device
+from perceivers.tasks.base import TASKS, Metrics, Rows, Step, Summary, Task, to_device
 from perceivers.tasks.drawing import below, captioned
 from perceivers.tasks.reconstruction import AUDIO_PEAK, VIDEO_PEAK, VideoResult, Window
+from perceivers.tasks.scores import means
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -226,13 +226,11 @@ class VideoAutoencoding(Task[VideoAutoencodingSettings]):
         loss = loss + settings.label_weight * nats / known.sum().clamp(min=1)
         return Step(loss, answers, {"video": video, "audio": audio, "label": label})
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> Metrics:
         """Return the PSNR of frames and of sound in dB, each the mean over windows, and the share of right labels."""
-        names = ("video_psnr", "audio_psnr", "accuracy")
-        metrics: dict[str, Metric | MetricCollection] = {name: MeanMetric() for name in names}
-        return MetricCollection(metrics, compute_groups=False)
+        return means("video_psnr", "audio_psnr", "accuracy")
 
-    def update(self, metrics: MetricCollection, step: Step) -> None:
+    def update(self, metrics: Metrics, step: Step) -> None:
         """Count the windows of one batch."""
         for name, peak in (("video", VIDEO_PEAK), ("audio", AUDIO_PEAK)):
             errors = (step.outputs[name] - step.targets[name]).double().square().flatten(1).mean(dim=1)

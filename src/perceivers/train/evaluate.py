@@ -4,10 +4,9 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Subset
-from torchmetrics import MeanMetric, MetricCollection
 
 from perceivers.model import PerceiverIO
-from perceivers.tasks.base import Rows, Task, to_device
+from perceivers.tasks.base import Metrics, Rows, Task, to_device
 
 
 @torch.no_grad()
@@ -55,7 +54,9 @@ def evaluate(
     return {name: float(value) for name, value in values.items() if not _counted_nothing(metrics, name)}
 
 
-def _counted_nothing(metrics: MetricCollection, name: str) -> bool:
+def _counted_nothing(metrics: Metrics, name: str) -> bool:
+    from torchmetrics import MeanMetric
+
     # A metric of several scores names them itself, and leaves out what it did not count.
     if name not in metrics:
         return False

@@ -2,6 +2,8 @@
 
 Each layer of the latents' self-attention is put together when it runs and taken apart again; the rest of the model,
 which is small, is put together once a step. To evaluate and to save, each process holds a whole copy for a while.
+
+What PyTorch has for this takes a second to import, and is imported where weights are shared out.
 """
 
 import os
@@ -10,17 +12,6 @@ from typing import Any
 
 import torch.distributed
 from torch import nn
-from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_state_dict,
-    set_model_state_dict,
-    set_state_dict,
-)
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from perceivers.model import PerceiverIO
@@ -59,6 +50,9 @@ def check_sharding(config: TrainConfig, num_processes: int) -> None:
 
 def shard(model: PerceiverIO) -> None:
     """Share the weights of a model out among all processes, in place."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
     mesh = init_device_mesh(model.encoder.latents.device.type, (torch.distributed.get_world_size(),))
     for module in model.modules():
         if isinstance(module, SelfAttention):
@@ -73,6 +67,11 @@ def whole(model: PerceiverIO) -> PerceiverIO:
 
     All processes call this together, and each has the weights.
     """
+    if _is_alone():
+        return model
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+    from torch.distributed.fsdp import FSDPModule
+
     if not isinstance(model, FSDPModule):
         return model
     weights = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True))
@@ -83,13 +82,26 @@ def whole(model: PerceiverIO) -> PerceiverIO:
 
 def take_over(model: PerceiverIO, other: PerceiverIO) -> None:
     """Give a model, shared out or not, the weights of another one that is whole."""
+    if _is_alone():
+        model.load_state_dict(other.state_dict())
+        return
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+
     options = StateDictOptions(full_state_dict=True)
     set_model_state_dict(model, dict(other.state_dict()), options=options)
 
 
 def whole_number(value: Any) -> float:
     """Return a number of which each process may hold a part."""
+    if _is_alone():
+        return float(value)
+    from torch.distributed.tensor import DTensor
+
     return float(value.full_tensor() if isinstance(value, DTensor) else value)
+
+
+def _is_alone() -> bool:
+    return not torch.distributed.is_available() or not torch.distributed.is_initialized()
 
 
 class Shards:
@@ -106,10 +118,15 @@ class Shards:
 
     def save(self, folder: Path) -> None:
         """Write everything to a folder."""
+        from torch.distributed.checkpoint import state_dict_saver
+
         state_dict_saver.save(self._state(), checkpoint_id=folder)
 
     def load(self, folder: Path) -> None:
         """Take over what was saved, by as many processes as there were or by another number."""
+        from torch.distributed.checkpoint import state_dict_loader
+        from torch.distributed.checkpoint.state_dict import set_state_dict
+
         state = self._state()
         state_dict_loader.load(state, checkpoint_id=folder)
         for i, (model, optimizer) in enumerate(self._pairs()):
@@ -117,6 +134,8 @@ class Shards:
             set_state_dict(model, optimizer, model_state_dict=weights, optim_state_dict=moments)
 
     def _state(self) -> dict[str, Any]:
+        from torch.distributed.checkpoint.state_dict import get_state_dict
+
         state: dict[str, Any] = {}
         for i, (model, optimizer) in enumerate(self._pairs()):
             state[f"model{i}"], state[f"optimizer{i}"] = get_state_dict(model, optimizer)

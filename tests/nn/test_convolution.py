@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from golden_models import STATE_TOLERANCE, primitive
-from perceivers.nn.convolution import BatchNorm, ConvDownsample, pad_same, space_to_depth
+from perceivers.nn.convolution import BatchNorm, ConvDownsample, depth_to_space, pad_same, space_to_depth
 
 NORM_NAMES = {
     "weight": "scale",
@@ -108,6 +108,7 @@ def test_space_to_depth_is_exact(name: str, spatial: int, temporal: int) -> None
     golden = primitive(f"space_to_depth_{name}")
     out = space_to_depth(torch.from_numpy(golden["in0"]), spatial, temporal)
     torch.testing.assert_close(out, torch.from_numpy(golden["out0"]), rtol=0, atol=0)
+    assert torch.equal(depth_to_space(out, spatial, temporal), torch.from_numpy(golden["in0"]))
 
 
 def test_space_to_depth_needs_whole_blocks() -> None:

@@ -244,20 +244,70 @@ def test_training_asks_for_a_random_part(model: PerceiverIO) -> None:
     torch.testing.assert_close(steps[0].loss, expected)
 
 
-def test_the_targets_are_where_the_outputs_are() -> None:
-    """A model that knows the clip has no loss, whichever part is asked for."""
+def in_blocks(patch_size: int, num_block_frames: int, **settings: Any) -> VideoAutoencoding:
+    """Return the tiny task with a model that answers blocks of pixels."""
+    changes = {
+        "outputs.outputs.video": {"kind": "video", "patch_size": patch_size, "num_block_frames": num_block_frames},
+        "queries.queries.video.grid_shape": [2 // num_block_frames, 8 // patch_size, 12 // patch_size],
+    }
+    return VideoAutoencoding.fit(override(VideoAutoencoding.example()[0].config, changes), ("a", "b"), settings)
+
+
+@pytest.mark.parametrize("error", ["absolute", "squared"])
+@pytest.mark.parametrize("block", [None, (4, 1), (2, 2)])
+def test_the_targets_are_where_the_outputs_are(block: tuple[int, int] | None, error: str) -> None:
+    """A model that knows the clip has no loss, whichever part is asked for; one that is off has what it is off by."""
+    by = 0.0
 
     class Knows(PerceiverIO):
         def decode(self, latents: Any, *, where: Any = None, chunk_size: int | None = None) -> Any:
-            video = torch.from_numpy(value["video"]).reshape(-1, 3) / 255
+            side, frames = block or (1, 1)
+            video = torch.from_numpy(value["video"])[None] / 255
+            cells = [
+                video[0, t : t + frames, y : y + side, x : x + side].flatten()
+                for t in range(0, 2, frames)
+                for y in range(0, 8, side)
+                for x in range(0, 12, side)
+            ]
             runs = torch.from_numpy(value["audio"]).reshape(-1, 16)
-            label = torch.tensor([[[0.0, 30.0]]])
-            return {"video": video[where["video"]][None], "audio": runs[where["audio"]][None], "label": label}
+            label = torch.tensor([[0.0, 30.0]])
+            if where is None:
+                return {"video": video + by, "audio": runs.flatten()[None], "label": label}
+            answers = torch.stack(cells)[where["video"]][None] + by
+            return {"video": answers, "audio": runs[where["audio"]][None], "label": label[:, None]}
 
     value = clip(2)
-    task = make()
-    step = task.step(Knows(task.config).train(), task.collate([task.prepare({"video": value, "label": 1})]))
-    assert float(step.loss) == pytest.approx(0, abs=1e-6)
+    weights = {"error": error, "video_weight": 2.0}
+    task = make(**weights) if block is None else in_blocks(*block, **weights)
+    batch = task.collate([task.prepare({"video": value, "label": 1})])
+    for model in (Knows(task.config).train(), Knows(task.config).eval()):
+        by = 0.0
+        assert float(task.step(model, batch).loss) == pytest.approx(0, abs=1e-6)
+        by = 0.1
+        assert float(task.step(model, batch).loss) == pytest.approx(0.2 if error == "absolute" else 0.02, rel=1e-4)
+
+
+@pytest.mark.parametrize("block", [(4, 1), (2, 2)])
+def test_blocks_become_frames(block: tuple[int, int]) -> None:
+    """The clip in one piece has the pixels of each block that was asked for on its own."""
+    task = in_blocks(*block)
+    model = seeded_model(task.config, 0).eval()
+    value = clip(2)
+    batch = task.collate([task.prepare({"video": value})])
+    inputs = {"video": batch["video"], "audio": batch["audio"]}
+    side, frames = block
+    with torch.no_grad():
+        whole = model(inputs)["video"]
+        cells = model(inputs, where={"video": torch.tensor([5])})["video"]
+    assert whole.shape == (1, 2, 8, 12, 3)
+    across = 12 // side
+    y, x = 5 // across * side, 5 % across * side
+    torch.testing.assert_close(whole[0, :frames, y : y + side, x : x + side].flatten(), cells[0, 0])
+    result = task.predict(model, [value])[0]
+    np.testing.assert_allclose(result.video_out, whole[0].clamp(0, 1).numpy() * 255, atol=0.51)
+    assert evaluate(task, model, [{"video": value, "label": 0}])["video_psnr"] == pytest.approx(
+        float(10 * torch.log10(1 / (whole - batch["video"] / 255).square().mean())), rel=1e-4
+    )
 
 
 def test_examples_are_whole_windows() -> None:
@@ -291,6 +341,7 @@ def test_what_is_no_clip_is_refused(model: PerceiverIO, value: Any, message: str
     [
         ({"chunk_size": 0}, r"chunk_size \(0\) must be at least 1"),
         ({"max_windows": 0}, r"max_windows \(0\) must be at least 1"),
+        ({"error": "cubed"}, r"error = 'cubed' is not one of \['absolute', 'squared'\]"),
         ({"stereo": "left"}, r"stereo = 'left' is not one of \['mix', 'first'\]"),
     ],
 )

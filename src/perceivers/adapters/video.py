@@ -1,4 +1,4 @@
-"""Video: blocks of pixels over space and time in, colours out."""
+"""Video: blocks of pixels over space and time in, and out."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,8 +7,21 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from perceivers.adapters.base import Batch, InputAdapter, InputConfig, Tokens, as_values, batch_entry, check_statistics
-from perceivers.nn.convolution import space_to_depth
+from perceivers.adapters.base import (
+    Batch,
+    Grid,
+    InputAdapter,
+    InputConfig,
+    LinearOutput,
+    OutputConfig,
+    QueryConfig,
+    Tokens,
+    as_values,
+    batch_entry,
+    check_statistics,
+)
+from perceivers.adapters.image import GridQueryConfig
+from perceivers.nn.convolution import depth_to_space, space_to_depth
 from perceivers.nn.positions import FourierPositionConfig, Positioned, PositionedConfig
 
 
@@ -91,3 +104,47 @@ class VideoInput(InputAdapter):
         config = self.config
         shape = (batch_size, config.num_frames, *config.image_size, config.image_channels)
         return {"video": torch.rand(shape)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOutputConfig(OutputConfig, kind="video"):
+    """Decoded rows -> blocks of pixels, for queries on the grid of the blocks.
+
+    One query a block is asked where the original asks one a pixel, so that a clip costs as many times fewer queries as
+    a block has pixels.
+
+    Args:
+        image_channels: Channels of a frame.
+        patch_size: Side of a block in pixels.
+        num_block_frames: Frames of a block.
+    """
+
+    image_channels: int = 3
+    patch_size: int = 4
+    num_block_frames: int = 1
+
+    def build(self, num_channels: int, inputs: InputAdapter) -> "VideoOutput":
+        """Make the module."""
+        return VideoOutput(self, num_channels)
+
+    @classmethod
+    def example(cls) -> "VideoOutputConfig":
+        """Return a tiny config."""
+        return cls(patch_size=2)
+
+    @classmethod
+    def example_queries(cls) -> QueryConfig:
+        """Return queries on a grid of time, height and width."""
+        return GridQueryConfig(grid_shape=(2, 2, 3), positions=FourierPositionConfig(num_bands=2))
+
+
+class VideoOutput(LinearOutput):
+    """One block a row, (B, O, z x y c); the clip when all blocks were asked for."""
+
+    def __init__(self, config: VideoOutputConfig, num_channels: int) -> None:
+        super().__init__(num_channels, config.image_channels * config.patch_size**2 * config.num_block_frames)
+        self.config = config
+
+    def arrange(self, outputs: Any, grid: Grid) -> Any:
+        """Return the clip, (B, T, H, W, C)."""
+        return depth_to_space(outputs.unflatten(1, grid), self.config.patch_size, self.config.num_block_frames)

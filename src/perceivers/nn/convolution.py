@@ -32,6 +32,19 @@ def space_to_depth(image: Float[Tensor, "B *T H W C"], spatial: int, temporal: i
     return rearrange(image, "b (t z) (h x) (w y) c -> b t h w (z x y c)", z=temporal, x=spatial, y=spatial)
 
 
+def depth_to_space(blocks: Float[Tensor, "B *t h w c"], spatial: int, temporal: int = 1) -> Float[Tensor, "B *T H W C"]:
+    """Unfold channels into blocks of pixels (and frames): what `space_to_depth` folded.
+
+    Args:
+        blocks: Of an image, or of a video with time before height.
+        spatial: Side of a block in pixels.
+        temporal: Frames a block; 1 for images.
+    """
+    if blocks.dim() == 4:
+        return rearrange(blocks, "b h w (x y c) -> b (h x) (w y) c", x=spatial, y=spatial)
+    return rearrange(blocks, "b t h w (z x y c) -> b (t z) (h x) (w y) c", z=temporal, x=spatial, y=spatial)
+
+
 def pad_same(x: Tensor, kernel: int, stride: int, value: float = 0.0) -> Tensor:
     """Pad (B, C, H, W) so that a strided window covers every pixel, the odd pixel going below and right."""
     pads: list[int] = []

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,9 +15,10 @@ from torch.utils.data import Dataset
 from perceivers.adapters.audio import AudioInputConfig, AudioOutputConfig
 from perceivers.adapters.label import LabelOutputConfig
 from perceivers.adapters.multimodal import MultimodalInputConfig, MultimodalOutputConfig
-from perceivers.adapters.video import VideoInputConfig
+from perceivers.adapters.video import VideoInputConfig, VideoOutputConfig
 from perceivers.config import override
 from perceivers.model import PerceiverConfig, PerceiverIO
+from perceivers.nn.convolution import space_to_depth
 from perceivers.processing.audio import Stereo
 from perceivers.processing.heat_pictures import heat_on_frames, heat_on_wave
 from perceivers.processing.video import Clip, ClipForm, ClipWindow, clip_from_arrays, open_clip
@@ -44,10 +45,13 @@ class VideoAutoencodingSettings:
         stereo: How two channels become one: `mix` them, or take the `first`, as the original's example does.
         max_windows: Read at most so many windows of a clip; `None` reads all.
         chunk_size: Outputs that are asked for at once, which bounds the memory; the answers do not depend on it.
-        num_video_outputs: Pixels that are asked for in a step of training, drawn at random.
+        num_video_outputs: Pixels, or blocks of them, that are asked for in a step of training, drawn at random.
         num_audio_outputs: Runs of samples likewise.
-        video_weight: Weight of the pixels' mean absolute error in the loss.
-        audio_weight: Weight of the samples' mean absolute error.
+        error: What the loss takes of pixels and samples: the `absolute` error, as the paper, or the `squared` one. What
+            is small and moves is the ground's colour to the absolute error until its place is known to a half; the
+            squared one has it from the beginning.
+        video_weight: Weight of the pixels' mean error in the loss.
+        audio_weight: Weight of the samples' mean error.
         label_weight: Weight of the label's cross-entropy.
     """
 
@@ -58,6 +62,7 @@ class VideoAutoencodingSettings:
     chunk_size: int = 16384
     num_video_outputs: int = 512
     num_audio_outputs: int = 512
+    error: Literal["absolute", "squared"] = "absolute"
     video_weight: float = 0.03
     audio_weight: float = 1.0
     label_weight: float = 0.0001
@@ -104,6 +109,9 @@ class VideoAutoencoding(Task[VideoAutoencodingSettings]):
         sound = outputs.outputs["audio"]
         assert isinstance(sound, AudioOutputConfig)
         self.samples_per_patch = sound.samples_per_patch
+        frames = outputs.outputs["video"]
+        # Side and frames of what a query answers.
+        self.block = (frames.patch_size, frames.num_block_frames) if isinstance(frames, VideoOutputConfig) else (1, 1)
         self.num_classes = label.num_classes
         self.hides_label = "label" in inputs.mask_probabilities
         self.sample_rate = round(settings.frame_rate * audio.num_samples / video.num_frames)
@@ -208,8 +216,9 @@ class VideoAutoencoding(Task[VideoAutoencodingSettings]):
         label = batch["label"]
         known = label != _NO_LABEL
         inputs = {"video": batch["video"], "audio": batch["audio"], **self._shown(model, label)}
-        video, audio = batch["video"].flatten(1, 3) / 255, batch["audio"]
+        video, audio = batch["video"] / 255, batch["audio"]
         if model.training:
+            video = space_to_depth(video, *self.block).flatten(1, 3)
             audio = audio.unflatten(1, (-1, self.samples_per_patch))
             where = self._random_part({"video": video.shape[1], "audio": audio.shape[1]}, label.device)
             answers = model(inputs, where=where)
@@ -218,10 +227,11 @@ class VideoAutoencoding(Task[VideoAutoencodingSettings]):
         else:
             answers = model.decode(model.encode(inputs), chunk_size=self.settings.chunk_size)
             scores = answers["label"]
-        answers = {"video": answers["video"].reshape(video.shape), "audio": answers["audio"], "label": scores}
+        answers = {"video": answers["video"], "audio": answers["audio"], "label": scores}
         settings = self.settings
-        loss = settings.video_weight * (answers["video"] - video).abs().mean()
-        loss = loss + settings.audio_weight * (answers["audio"] - audio).abs().mean()
+        distance = functional.l1_loss if settings.error == "absolute" else functional.mse_loss
+        loss = settings.video_weight * distance(answers["video"], video)
+        loss = loss + settings.audio_weight * distance(answers["audio"], audio)
         nats = functional.cross_entropy(scores, label, ignore_index=_NO_LABEL, reduction="sum")
         loss = loss + settings.label_weight * nats / known.sum().clamp(min=1)
         return Step(loss, answers, {"video": video, "audio": audio, "label": label})

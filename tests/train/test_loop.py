@@ -19,6 +19,7 @@ from perceivers.tasks.pipeline import pipeline
 from perceivers.train import OptimizerConfig, ScheduleConfig, TrainConfig, Trainer, evaluate
 from perceivers.train.checkpoint import checkpoints
 from perceivers.train.optim import schedule_factor
+from perceivers.train.progress import RunProgress
 from perceivers.zoo import ZOO
 from train_examples import TINY, image_rows, image_task, tiny_trainer
 
@@ -231,13 +232,13 @@ def test_which_weights_are_saved(
     scripted(monkeypatch, [0.1, 0.8, 0.7, 0.6])
     trainer = tiny_trainer(tmp_path, changed(max_steps=4, eval_every=1, select=select, ema_decay=ema_decay))
     seen: list[dict[str, Tensor]] = []
-    judge = trainer._judge
+    score = trainer._score
 
-    def spy(score: float) -> None:
+    def spy(bar: RunProgress) -> None:
         seen.append(weights(trainer.averaged))
-        judge(score)
+        score(bar)
 
-    monkeypatch.setattr(trainer, "_judge", spy)
+    monkeypatch.setattr(trainer, "_score", spy)
     trainer.run()
     saved, _ = load_folder(tmp_path)
     assert_same_weights(own_tensors(saved), seen[1 if select == "best" else 3])

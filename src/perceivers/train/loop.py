@@ -234,24 +234,24 @@ class Trainer:
         self.schedule.step()
         self._log({"step": progress.step, "loss": loss, "learning_rate": rate})
         if last or progress.step % self.eval_every == 0:
-            scores = self._evaluate(whole(self.averaged))
-            bar.score(self.task.score, scores[self.task.score])
-            self._log({"step": progress.step, **{f"eval_{name}": value for name, value in scores.items()}})
-            self._judge(scores[self.task.score])
+            self._score(bar)
         if last or self._out_of_patience() or progress.step % self.checkpoint_every == 0:
             keep = self.config.keep_checkpoints
             write_checkpoint(self.accelerator, self.checkpoints, progress.step, keep, self.shards)
 
-    def _judge(self, score: float) -> None:
-        """Remember the best score, and its weights when they are wanted."""
+    def _score(self, bar: RunProgress) -> None:
+        """Evaluate and log; remember the best score, and the weights that had it when they are wanted."""
         progress = self.progress
+        model = whole(self.averaged)
+        scores = self._evaluate(model)
+        score = scores[self.task.score]
+        bar.score(self.task.score, score)
+        self._log({"step": progress.step, **{f"eval_{name}": value for name, value in scores.items()}})
         sign = 1 if self.task.higher_is_better else -1
         if progress.best is None or sign * score > sign * progress.best:
             progress.best, progress.waited = score, 0
-            if self.config.select == "best":
-                model = whole(self.averaged)
-                if self.accelerator.is_main_process:
-                    save_folder(merged(model), self.best, self.task.to_json())
+            if self.config.select == "best" and self.accelerator.is_main_process:
+                save_folder(merged(model), self.best, self.task.to_json())
         else:
             progress.waited += 1
 

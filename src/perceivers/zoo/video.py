@@ -6,7 +6,7 @@ from perceivers.adapters.audio import AudioInputConfig, AudioOutputConfig
 from perceivers.adapters.image import GridQueryConfig, PixelOutputConfig
 from perceivers.adapters.label import LabelInputConfig, LabelOutputConfig, LearnedQueryConfig
 from perceivers.adapters.multimodal import MultimodalInputConfig, MultimodalOutputConfig, MultimodalQueryConfig
-from perceivers.adapters.video import VideoInputConfig
+from perceivers.adapters.video import VideoInputConfig, VideoOutputConfig
 from perceivers.decoders import CrossAttentionDecoderConfig
 from perceivers.model import EncoderConfig, PerceiverConfig
 from perceivers.nn.positions import FourierPositionConfig, PositionedConfig
@@ -34,17 +34,28 @@ _SAMPLES_PER_PATCH, _BLOCK = 16, 4
 
 
 def _autoencoder(
-    clip: _Clip, encoder: EncoderConfig, *, bands: tuple[int, int], channels: tuple[int, int], hides: tuple[float, ...]
+    clip: _Clip,
+    encoder: EncoderConfig,
+    decoder: CrossAttentionDecoderConfig,
+    *,
+    bands: tuple[int, int],
+    label_channels: int,
+    hides: tuple[float, ...],
+    answers_blocks: bool = False,
 ) -> PerceiverConfig:
     """Return a model that auto-encodes such windows.
 
     Args:
         clip: The windows.
         encoder: The latents.
+        decoder: What answers.
         bands: Frequencies of positions in frames, and in sound.
-        channels: Width of the label's query, and of the decoder's answers.
+        label_channels: Width of the label's query.
         hides: The share of audio, video and label that is hidden.
+        answers_blocks: Ask for blocks of pixels, of values around 0, and not for each pixel.
     """
+    side = clip.side // _BLOCK if answers_blocks else clip.side
+    half = (0.5,) if answers_blocks else None
 
     def frames(*, endpoint: bool) -> FourierPositionConfig:
         resolution = (clip.num_frames, clip.side // _BLOCK, clip.side // _BLOCK)
@@ -64,6 +75,8 @@ def _autoencoder(
                 "video": VideoInputConfig(
                     num_frames=clip.num_frames,
                     image_size=(clip.side, clip.side),
+                    mean=half or (0.0,),
+                    std=half or (1.0,),
                     positioned=PositionedConfig(positions=frames(endpoint=True)),
                 ),
                 "label": LabelInputConfig(num_classes=clip.num_classes),
@@ -77,17 +90,15 @@ def _autoencoder(
                 "audio": GridQueryConfig(
                     grid_shape=(clip.num_samples // _SAMPLES_PER_PATCH,), positions=sound(endpoint=False)
                 ),
-                "video": GridQueryConfig(
-                    grid_shape=(clip.num_frames, clip.side, clip.side), positions=frames(endpoint=False)
-                ),
-                "label": LearnedQueryConfig(num_channels=channels[0]),
+                "video": GridQueryConfig(grid_shape=(clip.num_frames, side, side), positions=frames(endpoint=False)),
+                "label": LearnedQueryConfig(num_channels=label_channels),
             }
         ),
-        decoder=CrossAttentionDecoderConfig(num_heads=1, final_channels=channels[1]),
+        decoder=decoder,
         outputs=MultimodalOutputConfig(
             outputs={
                 "audio": AudioOutputConfig(samples_per_patch=_SAMPLES_PER_PATCH),
-                "video": PixelOutputConfig(),
+                "video": VideoOutputConfig(patch_size=_BLOCK) if answers_blocks else PixelOutputConfig(),
                 "label": LabelOutputConfig(num_classes=clip.num_classes),
             }
         ),
@@ -113,8 +124,9 @@ ZOO.add(
                 num_cross_heads=1,
                 num_self_heads=8,
             ),
+            CrossAttentionDecoderConfig(num_heads=1, final_channels=512),
             bands=(32, 192),
-            channels=(1024, 512),
+            label_channels=1024,
             hides=(0.0, 0.0, 1.0),
         ),
     ),
@@ -136,8 +148,9 @@ ZOO.add(
                 num_cross_heads=1,
                 num_self_heads=4,
             ),
+            CrossAttentionDecoderConfig(num_heads=1, final_channels=128),
             bands=(12, 48),
-            channels=(128, 128),
+            label_channels=128,
             hides=(0.0, 0.0, 0.5),
         ),
     ),
@@ -155,13 +168,20 @@ ZOO.add(
                 num_latents=32,
                 latent_channels=96,
                 num_blocks=1,
-                num_layers_per_block=3,
-                num_cross_heads=1,
+                num_layers_per_block=1,
+                num_cross_heads=4,
                 num_self_heads=4,
+                qk_channels=96,
+                v_channels=96,
+            ),
+            # The place itself is added to what it reads there: edges are where a code and a place meet.
+            CrossAttentionDecoderConfig(
+                num_heads=4, qk_channels=96, v_channels=96, widening_factor=4, query_residual=True, final_channels=96
             ),
             bands=(8, 32),
-            channels=(96, 96),
+            label_channels=96,
             hides=(0.0, 0.0, 0.5),
+            answers_blocks=True,
         ),
     ),
 )

@@ -9,7 +9,7 @@ import pytest
 
 from perceivers.processing.heat_pictures import heat_on_points
 from perceivers.processing.point_pictures import draw_points
-from perceivers.processing.points import Mesh, points_problem, read_points, sample_surface
+from perceivers.processing.points import Mesh, aligned, points_problem, read_points, sample_surface
 
 CLOUD = np.array([[0.0, 0.5, 1.0, 7.0], [-1.0, 0.25, 2.0, 8.0], [3.0, 4.0, -5.0, 9.0]], np.float32)
 ROWS = "\n".join(" ".join(map(str, row)) for row in CLOUD.tolist())
@@ -125,6 +125,29 @@ def test_broken_files(tmp_path: Path, name: str, content: bytes, message: str) -
     with pytest.raises(ValueError, match=message):
         read_points(tmp_path / name, 5)
     assert name in (points_problem(str(tmp_path / name)) or "")
+
+
+def test_aligned_clouds_lie_the_same_way_however_they_were_turned() -> None:
+    generator = np.random.default_rng(0)
+    # Longer along one axis than along another, with longer tails to one side.
+    points = (generator.exponential(1, (200, 3)) * [3.0, 1.0, 2.0] + 5).astype(np.float32)
+    found = aligned(points)
+    around = found - found.mean(axis=0)
+    np.testing.assert_allclose(found.mean(axis=0), points.mean(axis=0), rtol=1e-5)
+    spread = around.T @ around / len(around)
+    np.testing.assert_allclose(spread, np.diag(np.diag(spread)), atol=1e-3)
+    assert list(np.diag(spread)) == sorted(np.diag(spread))
+    assert (around[:, 1:] ** 3).mean(axis=0).min() > 0
+    for _ in range(3):
+        turn = np.linalg.qr(generator.normal(size=(3, 3)))[0]
+        turn *= np.linalg.det(turn)
+        other = aligned((points @ turn).astype(np.float32))
+        np.testing.assert_allclose(other - other.mean(axis=0), around, atol=1e-3)
+    # A mirrored cloud stays mirrored.
+    mirrored = aligned(points * np.array([-1, 1, 1], np.float32))
+    np.testing.assert_allclose((mirrored - mirrored.mean(axis=0)) * [-1, 1, 1], around, atol=1e-3)
+    # One point has no axes.
+    assert aligned(points[:1]).tolist() == points[:1].tolist()
 
 
 def test_what_is_no_points() -> None:

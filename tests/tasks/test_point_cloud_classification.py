@@ -36,6 +36,17 @@ def test_clouds_are_brought_into_the_unit_ball() -> None:
     assert task_of().prepare({"points": [[5.0, 5.0, 5.0]]})["points"].tolist() == [[0, 0, 0]]
 
 
+def test_an_aligned_cloud_is_read_the_same_however_it_was_turned() -> None:
+    task = task_of({"align": True, "num_points": 50})
+    points = (np.random.default_rng(0).exponential(1, (50, 3)) * [3, 1, 2]).astype(np.float32)
+    turned = points[:, [2, 0, 1]] * np.array([1, -1, -1], np.float32)
+    expected = task.prepare({"points": points})["points"]
+    np.testing.assert_allclose(task.prepare({"points": turned})["points"], expected, atol=1e-4)
+    assert np.linalg.norm(expected, axis=1).max() == pytest.approx(1, abs=1e-5)
+    with pytest.raises(ValueError, match=r"align turns coordinates only, and the model reads 4 further values"):
+        task_of({"align": True}, {"inputs.feature_channels": 4})
+
+
 def test_clouds_of_different_size_are_padded_and_masked() -> None:
     task = task_of({"num_points": 16})
     items = [task.prepare({"points": cloud(count), "label": 1}) for count in (4, 30)]

@@ -60,6 +60,20 @@ def read_points(value: Any, num_points: int, seed: int = 0) -> Float32[np.ndarra
     return cloud[np.sort(generator.choice(len(cloud), num_points, replace=False))]
 
 
+def aligned(points: Float32[np.ndarray, "P 3"]) -> Float32[np.ndarray, "P 3"]:
+    """Turn a cloud about its middle so that its main axes lie along x, y and z, the shortest first.
+
+    The longer tail of y and of z goes up. Clouds are turned only, never mirrored, so that the side of x follows.
+    """
+    middle = points.mean(axis=0)
+    around = (points - middle).astype(np.float64)
+    _, axes = np.linalg.eigh(around.T @ around)
+    tails = ((around @ axes) ** 3).mean(axis=0)
+    axes = axes * np.where(tails < 0, -1.0, 1.0)
+    axes[:, 0] *= np.sign(np.linalg.det(axes))
+    return (around @ axes + middle).astype(np.float32)
+
+
 def points_problem(value: Any) -> str | None:
     """Return what is wrong with points that a data set has, or `None`."""
     if value is None or (isinstance(value, str) and not value):

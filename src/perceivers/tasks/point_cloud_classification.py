@@ -13,7 +13,7 @@ from perceivers.adapters.points import PointInputConfig
 from perceivers.model import PerceiverConfig
 from perceivers.processing.heat_pictures import heat_on_points
 from perceivers.processing.point_pictures import draw_points
-from perceivers.processing.points import read_points
+from perceivers.processing.points import aligned, read_points
 from perceivers.tasks.base import TASKS, Result, Rows, stack
 from perceivers.tasks.classes import Classification, ClassificationSettings, target_of
 from perceivers.tasks.drawing import beside, draw_bars
@@ -33,11 +33,14 @@ class PointCloudClassificationSettings(ClassificationSettings):
         num_points: Of a larger cloud so many points are drawn, always the same ones; so many are drawn on the surface
             of a mesh. Smaller clouds are read as they are.
         place: Move the mean of the points to 0 and the farthest to distance 1, or leave them as they are.
+        align: Turn each cloud so that its main axes lie along x, y and z, the shortest first: for clouds that may be
+            turned any way. Coordinates only, so that no further values may go with them.
         augment: Random changes while training.
     """
 
     num_points: int = 1024
     place: Literal["unit-ball", "keep"] = "unit-ball"
+    align: bool = False
     augment: PointAugmentConfig = field(default_factory=PointAugmentConfig)
 
     def __post_init__(self) -> None:
@@ -60,6 +63,11 @@ class PointCloudClassification(Classification[PointCloudClassificationSettings])
         if not isinstance(config.inputs, PointInputConfig):
             raise ValueError(f"point-cloud-classification needs a model with points inputs, not '{config.inputs.kind}'")
         self.feature_channels = config.inputs.feature_channels
+        if settings.align and self.feature_channels:
+            raise ValueError(
+                f"align turns coordinates only, and the model reads {self.feature_channels} further values of a point "
+                f"(feature_channels), which may be directions"
+            )
 
     @classmethod
     def example(cls) -> "tuple[Self, Rows]":
@@ -83,6 +91,8 @@ class PointCloudClassification(Classification[PointCloudClassificationSettings])
         if self.settings.place == "unit-ball":
             points = points - points.mean(axis=0)
             points = points / (float(np.linalg.norm(points, axis=1).max()) or 1.0)
+        if self.settings.align:
+            points = aligned(points)
         item: dict[str, Any] = {"points": points, "points_keep_mask": np.ones(len(points), bool)}
         if self.feature_channels:
             if features.shape[1] != self.feature_channels:

@@ -1,9 +1,11 @@
-"""Draw the pictures of `architecture.md`, of `performance.md` (reading in pieces), and of optical flow.
+"""Draw the pictures of `architecture.md`, of `performance.md` (reading in pieces), and of optical flow and clips.
 
 python docs/make_pictures.py
 python docs/make_pictures.py MODEL FRAME1 FRAME2 FLOW
+python docs/make_pictures.py MODEL
 
-The second draws what a trained model says of a pair of frames, beside the truth.
+The second draws what a trained model says of a pair of frames, beside the truth; the third what comes back of the first
+test clips of `clips`.
 """
 
 import sys
@@ -14,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 import perceivers
+from perceivers.data import DataConfig, load_data
 from perceivers.data.flow_scenes import FlowScenes, flow_scene
 from perceivers.processing.flow import read_flow
 from perceivers.processing.flow_pictures import end_point_error, error_picture, flow_picture
@@ -188,10 +191,20 @@ def flow_training(model: str, frame1: str, frame2: str, truth: str) -> Image.Ima
     return below([beside(*cells[i : i + 2]) for i in range(0, len(cells), 2)])
 
 
+def clips_training(model: str) -> Image.Image:
+    """Return the first two test clips of `clips`, and what comes back of them."""
+    rows = load_data(DataConfig(source="clips"), ("video",), optional_roles=("label",)).eval
+    results = perceivers.pipeline(model=model)([rows[i]["video"] for i in range(2)])
+    return below([result.sheet() for result in results], gap=16)
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     if len(sys.argv) == 5:
         flow_training(*sys.argv[1:]).save(FOLDER / "flow_training.png", optimize=True)
+        sys.exit()
+    if len(sys.argv) == 2:
+        clips_training(sys.argv[1]).save(FOLDER / "clips_training.png", optimize=True)
         sys.exit()
     (FOLDER / "rooms.svg").write_text(rooms(), encoding="utf-8")
     (FOLDER / "flow.svg").write_text(flow(), encoding="utf-8")

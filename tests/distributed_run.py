@@ -1,7 +1,7 @@
 """A tiny run for `torchrun`: python -m torch.distributed.run ... distributed_run.py FOLDER CHANGES [DIES_AT].
 
-CHANGES are fields of the config as JSON, `settings` those of the task. With DIES_AT the last process kills itself at
-that step, the first time that it comes there.
+CHANGES are fields of the config as JSON, `settings` those of the task; with `boxes`, these are found instead of classes.
+With DIES_AT the last process kills itself at that step, the first time that it comes there.
 """
 
 import json
@@ -18,14 +18,18 @@ from torch import Tensor
 from perceivers.model import PerceiverIO
 from perceivers.tasks import Step
 from perceivers.train import TrainConfig
-from train_examples import image_task, tiny_trainer
+from train_examples import box_trainer, image_task, tiny_trainer
 
 CONFIG = TrainConfig(batch_size=8, tracker=None, eval_every=4, checkpoint_every=2, num_threads=1, ema_decay=0.9)
 
 
 def main(folder: Path, changes: Mapping[str, Any], dies_at: int | None = None) -> None:
     """Train, or go on."""
-    fields = {name: value for name, value in changes.items() if name != "settings"}
+    fields = {name: value for name, value in changes.items() if name not in ("settings", "boxes")}
+    config = replace(CONFIG, **fields)
+    if changes.get("boxes"):
+        box_trainer(folder, config).run(resume=True)
+        return
     task = image_task(changes.get("settings"))
     died = folder.parent / "died"
     if dies_at is not None and int(os.environ["RANK"]) == 1 and not died.exists():
@@ -40,7 +44,7 @@ def main(folder: Path, changes: Mapping[str, Any], dies_at: int | None = None) -
             return step(model, batch)
 
         task.step = fatal
-    tiny_trainer(folder, replace(CONFIG, **fields), task).run(resume=True)
+    tiny_trainer(folder, config, task).run(resume=True)
 
 
 if __name__ == "__main__":

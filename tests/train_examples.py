@@ -46,6 +46,14 @@ def image_task(settings: Mapping[str, Any] | None = None, changes: Mapping[str, 
     return TASKS["image-classification"].fit(tiny_config(changes), ("dark", "grey", "bright"), settings or {})
 
 
+def box_trainer(folder: Path, config: TrainConfig) -> Trainer:
+    """Return a trainer of the tiny finder of boxes, without what depends on the other images of a batch."""
+    example, rows = TASKS["object-detection"].example()
+    task = type(example)(example.settings, override(example.config, {"inputs.use_batch_norm": False}))
+    model = seeded_model(task.config, config.seed)
+    return Trainer(task, model, [*rows] * 4, rows, config, folder, show_progress=False)
+
+
 def tiny_trainer(
     folder: Path, config: TrainConfig, task: Task[Any] | None = None, *, train_rows: int = 24, eval_rows: int = 9
 ) -> Trainer:

@@ -50,35 +50,42 @@ def test_no_other_match_costs_less(seed: int) -> None:
         assert ours == pytest.approx(best, abs=1e-5)
 
 
+def loss_of(scores: Tensor, boxes: Tensor, classes: Tensor, targets: Tensor, config: BoxLossConfig = CONFIG) -> Tensor:
+    return torch.stack([part.mean for part in box_loss(scores, boxes, classes, targets, config)]).sum()
+
+
 def test_the_order_of_the_objects_does_not_matter() -> None:
     scores, boxes, classes, targets = random_case(7, counts=(4, 4))
     order = torch.tensor([2, 0, 3, 1])
-    loss = box_loss(scores, boxes, classes, targets, CONFIG)
-    torch.testing.assert_close(box_loss(scores, boxes, classes[:, order], targets[:, order], CONFIG), loss)
+    loss = loss_of(scores, boxes, classes, targets)
+    torch.testing.assert_close(loss_of(scores, boxes, classes[:, order], targets[:, order]), loss)
     # Padding in between is passed over, too.
     wider = torch.cat([classes[:, :1], torch.full((2, 1), -1), classes[:, 1:]], dim=1)
     apart = torch.cat([targets[:, :1], torch.rand(2, 1, 4), targets[:, 1:]], dim=1)
-    torch.testing.assert_close(box_loss(scores, boxes, wider, apart, CONFIG), loss)
+    torch.testing.assert_close(loss_of(scores, boxes, wider, apart), loss)
 
 
 def test_the_loss_of_one_object_by_hand() -> None:
     scores = torch.tensor([[[2.0, 0.0], [0.0, 0.0]]])
     boxes = torch.tensor([[[0.5, 0.5, 0.4, 0.4], [0.9, 0.9, 0.1, 0.1]]])
     targets = torch.tensor([[[0.6, 0.5, 0.4, 0.4]]])
-    loss = box_loss(scores, boxes, torch.tensor([[0]]), targets, CONFIG)
+    loss = loss_of(scores, boxes, torch.tensor([[0]]), targets)
     # The first answer is matched: -ln of 0.8808 counts 1; the second says "no object" with 0.5, which counts 0.1.
     class_loss = (0.126928 * 1 + 0.693147 * 0.1) / 1.1
     # Shifted by 0.1: L1 of 0.1, overlap 0.3 * 0.4 in 0.5 * 0.4, and the hull has nothing else in it.
     assert loss.item() == pytest.approx(class_loss + 5 * 0.1 + 2 * (1 - 0.12 / 0.2), abs=1e-5)
     weights = BoxLossConfig(distance_weight=0.0, overlap_weight=0.0, no_object_weight=1.0)
-    only = box_loss(scores, boxes, torch.tensor([[0]]), targets, weights)
+    only = loss_of(scores, boxes, torch.tensor([[0]]), targets, weights)
     assert only.item() == pytest.approx((0.126928 + 0.693147) / 2, abs=1e-5)
+    # What each part is a mean over: an object and a tenth, and one object.
+    parts = box_loss(scores, boxes, torch.tensor([[0]]), targets, CONFIG)
+    assert [part.count.item() for part in parts] == pytest.approx([1.1, 1])
 
 
 def test_images_without_objects_teach_that_there_is_none() -> None:
     scores, boxes, _, _ = random_case(3)
     scores.requires_grad_()
-    loss = box_loss(scores, boxes, torch.zeros(3, 0, dtype=torch.long), torch.zeros(3, 0, 4), CONFIG)
+    loss = loss_of(scores, boxes, torch.zeros(3, 0, dtype=torch.long), torch.zeros(3, 0, 4))
     loss.backward()
     assert loss.isfinite()
     assert scores.grad is not None

@@ -66,6 +66,21 @@ class Metrics(Protocol):
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of a loss that is a mean over a number of things which is not the same in each batch.
+
+    Processes that train together have the mean over all things, not that over processes.
+
+    Args:
+        mean: The part as it stands in the loss, a scalar.
+        count: How many things it is a mean over, or the sum of their weights, a scalar.
+    """
+
+    mean: Tensor
+    count: Tensor
+
+
+@dataclass(frozen=True)
 class Step:
     """What one batch gave.
 
@@ -73,14 +88,13 @@ class Step:
         loss: Mean loss, a scalar.
         outputs: What the model answered: a tensor, or several by name.
         targets: What it should have answered, likewise.
-        weight: How many things the loss is a mean over, a scalar, so that processes that train together have the mean
-            over all; `None` where that is the same in each.
+        parts: The parts of the loss that are means over varying numbers of things; always the same parts.
     """
 
     loss: Tensor
     outputs: Any
     targets: Any
-    weight: Tensor | None = None
+    parts: tuple[Part, ...] = ()
 
 
 class Task(ABC, Generic[SettingsT]):

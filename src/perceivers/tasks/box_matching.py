@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from perceivers.tasks.base import Part
 from perceivers.tasks.box_arithmetic import generalised_overlap, to_corners
 
 
@@ -107,10 +108,11 @@ def box_loss(
     classes: Int[Tensor, "B K"],
     targets: Float[Tensor, "B K 4"],
     config: BoxLossConfig,
-) -> Float[Tensor, ""]:
+) -> tuple[Part, Part]:
     """Return the loss of a batch: weighted cross-entropy, and L1 and generalised overlap of the matched boxes.
 
-    The parts of the boxes are divided by the number of objects in the batch; see `match` for the arguments.
+    The first is a mean over answers, which weigh what their classes do, the second over the objects in the batch; see
+    `match` for the arguments.
     """
     matched = match(scores, boxes, classes, targets, config)
     wanted = scores.new_full(scores.shape[:2], scores.shape[-1] - 1, dtype=torch.long)
@@ -121,5 +123,6 @@ def box_loss(
     found, true = boxes[matched.image, matched.query], targets[matched.image, matched.target]
     distance = (found - true).abs().sum()
     apart = (1 - generalised_overlap(to_corners(found), to_corners(true))).sum()
-    count = max(len(matched.image), 1)
-    return class_loss + (config.distance_weight * distance + config.overlap_weight * apart) / count
+    count = scores.new_tensor(len(matched.image))
+    box_loss = (config.distance_weight * distance + config.overlap_weight * apart) / count.clamp(min=1)
+    return Part(class_loss, weights[wanted].sum()), Part(box_loss, count)

@@ -16,7 +16,7 @@ from torch.nn import functional
 from perceivers.adapters.label import LabelOutputConfig
 from perceivers.data.stream import Stream
 from perceivers.model import PerceiverConfig, PerceiverIO
-from perceivers.tasks.base import Metrics, Result, Rows, Step, Task, to_device
+from perceivers.tasks.base import Metrics, Part, Result, Rows, Step, Task, to_device
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -150,10 +150,12 @@ def class_step(
     """Return the cross-entropy; `targets` are class ids (B,) or, after mixing, probabilities (B, E)."""
     weights = None if weights is None else weights.to(logits)
     loss = functional.cross_entropy(logits, targets, weight=weights, label_smoothing=label_smoothing)
-    if targets.dim() == 2:
-        # A mean over examples, whatever their classes weigh.
-        return Step(loss, logits, targets.argmax(dim=-1), None if weights is None else loss.new_tensor(len(targets)))
-    return Step(loss, logits, targets, None if weights is None else weights[targets].sum())
+    mixed = targets.dim() == 2
+    ids = targets.argmax(dim=-1) if mixed else targets
+    if weights is None:
+        return Step(loss, logits, ids)
+    # Of mixed examples it is a mean over examples, whatever their classes weigh.
+    return Step(loss, logits, ids, (Part(loss, loss.new_tensor(len(ids)) if mixed else weights[ids].sum()),))
 
 
 def present_classes(logits: Float[Tensor, "B E"], labels: Sequence[str], top_k: int) -> list[Result]:

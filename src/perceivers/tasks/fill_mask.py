@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from perceivers.adapters.text import TextInputConfig, TextOutputConfig
 from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.processing.text import ByteTokenizer
-from perceivers.tasks.base import TASKS, Metrics, Result, Rows, Step, Task, to_device
+from perceivers.tasks.base import TASKS, Metrics, Part, Result, Rows, Step, Task, to_device
 from perceivers.tasks.drawing import below, beside, draw_bars, draw_text
 from perceivers.tasks.filling import Question, Window, fillings, read_question, windows_around
 from perceivers.tasks.masking import places_of, random_mask, random_word_mask
@@ -146,7 +146,8 @@ class FillMask(Task[FillMaskSettings]):
         target = batch["target"]
         loss = functional.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=_IGNORE, reduction="sum")
         weight = (target != _IGNORE).sum()
-        return Step(loss / weight.clamp(min=1), logits, target, weight)
+        loss = loss / weight.clamp(min=1)
+        return Step(loss, logits, target, (Part(loss, weight),))
 
     def metrics(self) -> Metrics:
         """Return the loss in bits a hidden byte, and the share of hidden bytes that was guessed."""

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from perceivers.adapters import RawTokens
 from perceivers.config import from_json
 from perceivers.model import PerceiverConfig, PerceiverIO
-from perceivers.tasks.base import TASKS, Metrics, Rows, Step, Summary, Task, to_device
+from perceivers.tasks.base import TASKS, Metrics, Part, Rows, Step, Summary, Task, to_device
 from perceivers.tasks.masked_modalities import Loss, Restored, modality_of
 from perceivers.tasks.masking import grid_blocks, left_out, places_of, share_mask
 
@@ -161,7 +161,7 @@ class MaskedAutoencoding(Task[MaskedAutoencodingSettings]):
         errors = self.modality.errors(asked.answers, asked.targets, self.settings.loss)
         weight = asked.counts.sum()
         loss = errors.where(asked.counts, 0).sum() / weight.clamp(min=1)
-        return Step(loss, asked.answers, self.modality.target_of(asked.targets, asked.counts), weight)
+        return Step(loss, asked.answers, self.modality.target_of(asked.targets, asked.counts), (Part(loss, weight),))
 
     def metrics(self) -> Metrics:
         """Return the PSNR of pixels, the error of spectrograms or points, or what else suits the modality."""

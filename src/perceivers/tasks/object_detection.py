@@ -159,8 +159,9 @@ class ObjectDetection(Task[ObjectDetectionSettings]):
         """Return the loss of a batch; crowds are not learned from."""
         outputs = model(batch)
         single = batch["classes"].masked_fill(batch["crowd"], -1)
-        loss = box_loss(outputs["scores"], outputs["boxes"], single, batch["boxes"], self.settings.loss)
-        return Step(loss, outputs, {name: batch[name] for name in ("classes", "boxes", "crowd")})
+        naming, placing = box_loss(outputs["scores"], outputs["boxes"], single, batch["boxes"], self.settings.loss)
+        targets = {name: batch[name] for name in ("classes", "boxes", "crowd")}
+        return Step(naming.mean + placing.mean, outputs, targets, (naming, placing))
 
     def metrics(self) -> Metrics:
         """Return COCO's average precisions; see `AveragePrecision`."""

@@ -19,7 +19,7 @@ from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.processing.flow import blend, pad_to, read_flow, tile_corners
 from perceivers.processing.heat_pictures import heat_on_image
 from perceivers.processing.image import read_image
-from perceivers.tasks.base import TASKS, Metrics, Rows, Step, Summary, Task, to_device
+from perceivers.tasks.base import TASKS, Metrics, Part, Rows, Step, Summary, Task, to_device
 from perceivers.tasks.flow_augment import FlowAugmentConfig, FlowAugmenter
 from perceivers.tasks.flow_result import FlowResult, Frame
 from perceivers.tasks.flow_sizes import resize_flow, resize_frames, resize_truth
@@ -226,7 +226,7 @@ class OpticalFlow(Task[OpticalFlowSettings]):
             error = (difference.square().sum(dim=-1) + 1e-12).sqrt()
         weight = valid.sum()
         loss = error.where(valid, 0).sum() / weight.clamp(min=1)
-        return Step(loss, flow, truth.masked_fill(~valid[..., None], torch.nan), weight)
+        return Step(loss, flow, truth.masked_fill(~valid[..., None], torch.nan), (Part(loss, weight),))
 
     def _wanted(self, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Return the pixels to ask for, (B, K), and which of them count: rows with fewer are filled up."""

@@ -19,7 +19,7 @@ from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.processing.span_pictures import Mark, marks_on_text
 from perceivers.processing.text import ByteTokenizer
 from perceivers.processing.words import Words, find_words, join_words, word_windows
-from perceivers.tasks.base import TASKS, Metrics, Result, Rows, Step, Task, to_device
+from perceivers.tasks.base import TASKS, Metrics, Part, Result, Rows, Step, Task, to_device
 from perceivers.tasks.masking import random_mask
 from perceivers.tasks.texts import draw_text_weights
 
@@ -187,7 +187,7 @@ class TokenClassification(Task[TokenClassificationSettings]):
         smoothing = self.settings.label_smoothing if model.training else 0.0
         loss = functional.cross_entropy(logits, batch["target"], weights, label_smoothing=smoothing)
         targets = {"tags": batch["target"], "sentence": batch["sentence"]}
-        return Step(loss, logits, targets, weights[batch["target"]].sum())
+        return Step(loss, logits, targets, (Part(loss, weights[batch["target"]].sum()),))
 
     def metrics(self) -> Metrics:
         """Return F1, precision and recall of whole entities, and the share of words whose tag is right."""

@@ -22,7 +22,7 @@ from perceivers.nn.convolution import space_to_depth
 from perceivers.processing.audio import Stereo
 from perceivers.processing.heat_pictures import heat_on_frames, heat_on_wave
 from perceivers.processing.video import Clip, ClipForm, ClipWindow, clip_from_arrays, open_clip
-from perceivers.tasks.base import TASKS, Metrics, Rows, Step, Summary, Task, to_device
+from perceivers.tasks.base import TASKS, Metrics, Part, Rows, Step, Summary, Task, to_device
 from perceivers.tasks.drawing import below, captioned
 from perceivers.tasks.reconstruction import AUDIO_PEAK, VIDEO_PEAK, VideoResult, Window
 from perceivers.tasks.scores import means
@@ -233,8 +233,8 @@ class VideoAutoencoding(Task[VideoAutoencodingSettings]):
         loss = settings.video_weight * distance(answers["video"], video)
         loss = loss + settings.audio_weight * distance(answers["audio"], audio)
         nats = functional.cross_entropy(scores, label, ignore_index=_NO_LABEL, reduction="sum")
-        loss = loss + settings.label_weight * nats / known.sum().clamp(min=1)
-        return Step(loss, answers, {"video": video, "audio": audio, "label": label})
+        naming = Part(settings.label_weight * nats / known.sum().clamp(min=1), known.sum())
+        return Step(loss + naming.mean, answers, {"video": video, "audio": audio, "label": label}, (naming,))
 
     def metrics(self) -> Metrics:
         """Return the PSNR of frames and of sound in dB, each the mean over windows, and the share of right labels."""

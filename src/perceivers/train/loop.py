@@ -210,11 +210,13 @@ class Trainer:
 
     def _share_of(self, step: Step) -> Tensor:
         """Return the loss of this process, so scaled that the mean over processes is that over all they have."""
-        if step.weight is None or self.accelerator.num_processes == 1:
+        if not step.parts or self.accelerator.num_processes == 1:
             return step.loss
-        weight = step.weight.detach().float()
-        mean = cast(Tensor, self.accelerator.reduce(weight, "mean"))
-        return step.loss * (weight / mean.clamp(min=torch.finfo(mean.dtype).tiny))
+        counts = torch.stack([part.count.detach().float() for part in step.parts])
+        mean = cast(Tensor, self.accelerator.reduce(counts.clone(), "mean"))
+        shares = counts / mean.clamp(min=torch.finfo(mean.dtype).tiny)
+        more = [part.mean * (share - 1) for part, share in zip(step.parts, shares, strict=True)]
+        return step.loss + torch.stack(more).sum()
 
     def _check_finite(self, name: str, value: float) -> None:
         if not math.isfinite(value):

@@ -1,7 +1,7 @@
 """A tiny run for `torchrun`: python -m torch.distributed.run ... distributed_run.py FOLDER CHANGES [DIES_AT].
 
-CHANGES are fields of the config as JSON, `settings` those of the task; with `boxes`, these are found instead of classes.
-With DIES_AT the last process kills itself at that step, the first time that it comes there.
+CHANGES are fields of the config as JSON, `settings` those of the task; with `boxes`, these are found, not
+classes. With DIES_AT the last process kills itself at that step, the first time that it comes there.
 """
 
 import json

@@ -143,9 +143,9 @@ def test_the_moving_average_equals_its_definition(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(trainer.ema, "update_parameters", spy)
     trainer.run()
     assert len(seen) == 4
-    expected = seen[0]
-    for later in seen[1:]:
-        expected = {name: 0.75 * tensor + 0.25 * later[name] for name, tensor in expected.items()}
+    counts = [0.75**ago for ago in (3, 2, 1, 0)]
+    summed = {name: sum(count * each[name] for count, each in zip(counts, seen, strict=True)) for name in seen[0]}
+    expected = {name: tensor / sum(counts) for name, tensor in summed.items()}
     saved, _ = load_folder(tmp_path)
     for name, tensor in own_tensors(saved).items():
         torch.testing.assert_close(tensor, expected[name], msg=name)

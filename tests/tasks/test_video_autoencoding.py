@@ -18,7 +18,7 @@ from perceivers.processing.video_pictures import psnr
 from perceivers.processing.video_writing import write_video
 from perceivers.tasks.pipeline import Pipeline
 from perceivers.tasks.reconstruction import VideoResult
-from perceivers.tasks.video_autoencoding import VideoAutoencoding
+from perceivers.tasks.video_autoencoding import ClipWindows, VideoAutoencoding
 from perceivers.train import evaluate
 from perceivers.zoo import ZOO
 
@@ -319,6 +319,31 @@ def test_examples_are_whole_windows() -> None:
     np.testing.assert_array_equal(dataset[1]["video"], rows[0]["video"]["video"][2:4])
     np.testing.assert_allclose(dataset[1]["audio"], rows[0]["video"]["audio"][64:128], atol=1e-6)
     assert len(make(max_windows=1).dataset(rows, training=True)) == 3
+
+
+def test_windows_are_read_once_as_long_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = make()
+    rows = [{"video": clip(5), "label": 0}, {"video": clip(4), "label": 1}]
+    read: list[float] = []
+    prepare = task.prepare
+
+    def spy(row: dict[str, Any]) -> dict[str, Any]:
+        read.append(row["start"])
+        return prepare(row)
+
+    monkeypatch.setattr(task, "prepare", spy)
+    size = 2 * 8 * 12 * 3 + 64 * 4
+    dataset = ClipWindows(task, rows, room=3 * size)
+    first = [dataset[i] for i in range(4)]
+    assert len(read) == 4
+    for i, item in enumerate(first):
+        again = dataset[i]
+        assert again.keys() == item.keys()
+        assert all(np.array_equal(again[key], item[key]) for key in item)
+    assert len(read) == 5  # The fourth had no room.
+    again = dataset[0]
+    again["label"] = 7
+    assert dataset[0]["label"] == 0
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _MODALITIES = {"audio", "video", "label"}
 _CLIP_KEYS = ("video", "frame_rate", "audio", "sample_rate")
 _NO_LABEL = -100
+# Windows of the size of Kinetics take 2.5 MB each, those of `clips-small` 33 kB.
+_KEPT_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -345,14 +347,20 @@ class VideoAutoencoding(Task[VideoAutoencodingSettings]):
 class ClipWindows(Dataset[dict[str, Any]]):
     """The windows of all clips, each read from its file when it is asked for.
 
+    To come to a window, a decoder goes through frames before it, for a tenth of a second or more. As many windows as
+    there is room for are kept, in each process that reads.
+
     Args:
         task: Reads clips.
         rows: The data.
+        room: Bytes of windows that are kept.
     """
 
-    def __init__(self, task: VideoAutoencoding, rows: Rows) -> None:
+    def __init__(self, task: VideoAutoencoding, rows: Rows, *, room: int = _KEPT_BYTES) -> None:
         self.task = task
         self.rows = rows
+        self.room = room
+        self.kept: dict[int, dict[str, Any]] = {}
         seconds = task.form.num_frames / task.form.frame_rate
         self.starts: list[tuple[int, float]] = []
         for index, row in enumerate(rows):
@@ -366,8 +374,15 @@ class ClipWindows(Dataset[dict[str, Any]]):
         return len(self.starts)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        if index in self.kept:
+            return dict(self.kept[index])
         row, start = self.starts[index]
-        return self.task.prepare({**self.rows[row], "start": start})
+        item = self.task.prepare({**self.rows[row], "start": start})
+        size = item["video"].nbytes + item["audio"].nbytes
+        if size <= self.room:
+            self.room -= size
+            self.kept[index] = dict(item)
+        return item
 
 
 def _item(window: ClipWindow) -> dict[str, Any]:

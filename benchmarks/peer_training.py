@@ -2,6 +2,7 @@
 
 python benchmarks/peer_training.py digits digits --steps 900 --seeds 3
 python benchmarks/peer_training.py texts path/to/sms_spam --steps 400
+python benchmarks/peer_training.py words path/to/text_lm --steps 1000
 
 Both have the same layers and sizes, the same optimiser, schedule, batches and random changes; what differs is how each
 library's weights start and how fast it computes. Their steps take turns, so that a busy machine slows down both.
@@ -54,7 +55,7 @@ class Comparison:
 
 def comparisons() -> dict[str, Comparison]:
     """Return the comparisons by name, each with the sizes of one of our small models."""
-    digits, texts = ZOO["digits-small"].config, ZOO["text-classifier-small"].config
+    digits, texts, words = (ZOO[f"{name}-small"].config for name in ("digits", "text-classifier", "language"))
     # The port knows no patches: pixels by a 1x1 convolution, with learned positions of their own width.
     pixels = Conv1x1InputConfig(
         image_size=(8, 8),
@@ -77,6 +78,12 @@ def comparisons() -> dict[str, Comparison]:
             replace(texts, decoder=asking),
             {"label_smoothing": 0.05, "byte_dropout": 0.05},
         ),
+        "words": Comparison(
+            "fill-mask",
+            # Its decoder of bytes has eight heads of 32 channels.
+            replace(words, decoder=CrossAttentionDecoderConfig(num_heads=8, qk_channels=256, v_channels=64)),
+            {"masking": "bytes", "train_stride": 37},
+        ),
     }
 
 
@@ -95,10 +102,11 @@ class Port(nn.Module):
         self.model = getattr(transformers, class_name)(transformers.PerceiverConfig(**fields))
         self.inputs = config.inputs
 
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return logits (B, E)."""
+    def forward(self, batch: dict[str, Tensor], where: Tensor | None = None) -> Tensor:
+        """Return logits (B, E), or those of the bytes at `where`, (B, K, E); the port always answers all of them."""
         if "input_ids" in batch:
-            return self.model(inputs=batch["input_ids"], attention_mask=batch["keep_mask"].long()).logits
+            logits = self.model(inputs=batch["input_ids"], attention_mask=batch["keep_mask"].long()).logits
+            return logits if where is None else torch.take_along_dim(logits, where[..., None], dim=1)
         assert isinstance(self.inputs, Conv1x1InputConfig)
         pixels = batch["image"].float() / 255 if batch["image"].dtype == torch.uint8 else batch["image"]
         pixels = (pixels - torch.tensor(self.inputs.mean)) / torch.tensor(self.inputs.std)

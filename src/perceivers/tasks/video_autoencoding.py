@@ -231,9 +231,8 @@ class VideoAutoencoding(Task[VideoAutoencodingSettings]):
             scores = answers["label"]
         answers = {"video": answers["video"], "audio": answers["audio"], "label": scores}
         settings = self.settings
-        distance = functional.l1_loss if settings.error == "absolute" else functional.mse_loss
-        loss = settings.video_weight * distance(answers["video"], video)
-        loss = loss + settings.audio_weight * distance(answers["audio"], audio)
+        loss = settings.video_weight * self._error(answers["video"] - video)
+        loss = loss + settings.audio_weight * self._error(answers["audio"] - audio)
         nats = functional.cross_entropy(scores, label, ignore_index=_NO_LABEL, reduction="sum")
         naming = Part(settings.label_weight * nats / known.sum().clamp(min=1), known.sum())
         return Step(loss + naming.mean, answers, {"video": video, "audio": audio, "label": label}, (naming,))
@@ -322,6 +321,9 @@ class VideoAutoencoding(Task[VideoAutoencodingSettings]):
             probabilities=answers["label"][0].double().softmax(dim=-1).cpu().numpy(),
             start=window.start,
         )
+
+    def _error(self, difference: Tensor) -> Tensor:
+        return (difference.abs() if self.settings.error == "absolute" else difference.square()).mean()
 
     def _shown(self, model: PerceiverIO, label: Tensor) -> dict[str, Tensor]:
         """Return what the model sees of the labels: what it has to guess when it is scored is hidden.

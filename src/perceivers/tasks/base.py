@@ -52,7 +52,7 @@ class Metrics(Protocol):
 
     def __contains__(self, key: str, /) -> bool: ...
 
-    def update(self, *args: Any, **kwargs: Any) -> None:
+    def update(self, *args: Any) -> None:
         """Count a batch."""
         ...
 

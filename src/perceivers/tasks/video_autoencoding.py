@@ -49,9 +49,9 @@ class VideoAutoencodingSettings:
         chunk_size: Outputs that are asked for at once, which bounds the memory; the answers do not depend on it.
         num_video_outputs: Pixels, or blocks of them, that are asked for in a step of training, drawn at random.
         num_audio_outputs: Runs of samples likewise.
-        error: What the loss takes of pixels and samples: the `absolute` error, as the paper, or the `squared` one. What
-            is small and moves is the ground's colour to the absolute error until its place is known to a half; the
-            squared one has it from the beginning.
+        error: What the loss takes of pixels and samples: the `absolute` error, as the paper, or the `squared` one.
+            While a model hardly knows where a small shape is, the absolute error is least when it leaves the shape out;
+            the squared one falls with every hint of it.
         video_weight: Weight of the pixels' mean error in the loss.
         audio_weight: Weight of the samples' mean error.
         label_weight: Weight of the label's cross-entropy.

@@ -1,9 +1,10 @@
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from perceivers.processing.utf8 import START, likeliest, state_after, states_before
+from perceivers.processing.utf8 import START, likeliest, likeliest_in_turn, state_after, states_before
 
 
 def is_text(data: bytes) -> bool:
@@ -76,3 +77,58 @@ def test_impossible_bytes_come_last() -> None:
     scores[:, ord("o")] = 0.0
     scores[1, ord("n")] = -0.5
     assert [string for _, string in likeliest(scores, 2)] == [b"oo", b"on"]
+
+
+def chained(scores: np.ndarray):
+    """Return scores of a next byte that depend on where and after which byte it comes: (length, 256, 256)."""
+
+    def next_scores(strings: Sequence[bytes]) -> np.ndarray:
+        assert len({len(string) for string in strings}) == 1
+        return np.stack([scores[len(string), string[-1] if string else 0] for string in strings])
+
+    return next_scores
+
+
+def test_bytes_in_turn_are_judged_by_those_before_them() -> None:
+    noise = np.random.default_rng(0)
+    bytes_ = [0x41, 0x42, 0xC3, 0xE2, 0x82, 0xAC, 0xF0]
+    scores = np.full((3, 256, 256), -50.0)
+    scores[:, :, bytes_] = noise.normal(size=(3, 256, len(bytes_)))
+    every = [bytes(string) for string in itertools.product(bytes_, repeat=3) if is_text(bytes(string))]
+
+    def score_of(string: bytes) -> float:
+        return sum(scores[i, string[i - 1] if i else 0, byte] for i, byte in enumerate(string))
+
+    ranked = sorted(((score_of(string), string) for string in every), reverse=True)
+    # With room for every beginning the search is exact.
+    found = likeliest_in_turn(chained(scores), 3, 200)
+    assert [string for _, string in found[:20]] == [string for _, string in ranked[:20]]
+    np.testing.assert_allclose([score for score, _ in found[:20]], [score for score, _ in ranked[:20]])
+    # The best first byte does not lead to the best string here, so that following one beginning only is worse.
+    ((alone, _),) = likeliest_in_turn(chained(scores), 3, 1)
+    assert alone < ranked[0][0]
+
+
+def test_bytes_in_turn_that_do_not_depend_on_each_other_are_the_likeliest() -> None:
+    scores = np.log(np.random.default_rng(1).dirichlet(np.ones(256), 4))
+    in_turn = likeliest_in_turn(lambda strings: np.repeat(scores[len(strings[0])][None], len(strings), axis=0), 4, 300)
+    assert in_turn[:10] == likeliest(scores, 10)
+
+
+@pytest.mark.parametrize("character", ["é", "€", "🙂"])
+def test_bytes_in_turn_complete_a_character(character: str) -> None:
+    data = character.encode()
+    # By itself the likeliest byte is never part of a longer character.
+    scores = np.zeros(256)
+    scores[ord("x")] = 9.0
+    for start, stop in itertools.combinations(range(len(data) + 1), 2):
+        before, after = b"x" + data[:start], data[stop:] + b"y"
+        found = likeliest_in_turn(lambda strings: np.stack([scores] * len(strings)), stop - start, 3, before, after)
+        assert found
+        assert all(is_text(before + string + after) for _, string in found)
+
+
+def test_bytes_in_turn_between_bytes_that_are_no_text() -> None:
+    scores = np.zeros((1, 256))
+    scores[0, 0xFF] = 1.0
+    assert likeliest_in_turn(lambda strings: scores, 1, 1, b"", b"\x80\x80\x80\x80") == [(1.0, b"\xff")]

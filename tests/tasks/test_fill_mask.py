@@ -213,6 +213,35 @@ def test_filling_several_masks() -> None:
         assert entry["sequence"] == f"a{first[0][1].decode()}b{entry['token_str']}c"
 
 
+def test_bytes_filled_in_turn_see_each_other() -> None:
+    task, model = make(beams=300), seeded_model(CONFIG, 0).eval()
+    ids, [(start, stop)] = task.tokenizer.encode_with_masks("The [MASK:2] sat.")
+    (result,) = task.predict(model, ["The [MASK:2] sat."], top_k=4)
+    assert len(result) == 4
+    for entry in result:
+        first, second = (token - 6 for token in entry["token"])
+        filled = ids.copy()
+        filled[start] = entry["token"][0]
+        chain = log_probabilities(task, model, ids, [start])[0, first]
+        chain += log_probabilities(task, model, filled, [start + 1])[0, second]
+        assert entry["score"] == pytest.approx(math.exp(chain), rel=1e-5)
+    assert [entry["score"] for entry in result] == sorted((entry["score"] for entry in result), reverse=True)
+    # As many beginnings are followed as answers are wanted, whatever the setting.
+    (few,) = make(beams=1).predict(model, ["The [MASK:2] sat."], top_k=4)
+    assert len(few) == 4
+
+
+def test_runs_filled_in_turn_stay_hidden_from_each_other() -> None:
+    task, model = make(beams=8), seeded_model(CONFIG, 0).eval()
+    text = "x" * 50 + "[MASK]a[MASK:2]" + "y" * 60
+    (result,) = task.predict(model, [text], top_k=3)
+    (plain,) = make().predict(model, [text], top_k=3)
+    assert [[len(entry["token"]) for entry in run] for run in result] == [[1, 1, 1], [2, 2, 2]]
+    # A single byte has none before it: it is filled as all at once are.
+    assert [entry["token_str"] for entry in result[0]] == [entry["token_str"] for entry in plain[0]]
+    assert [entry["score"] for entry in result[0]] == pytest.approx([entry["score"] for entry in plain[0]], rel=1e-5)
+
+
 @pytest.mark.parametrize("text", ["été chaud", "日本語の文", "🙂 smile", "naïve"])
 def test_fillings_are_utf8(text: str) -> None:
     task, model = make(), seeded_model(CONFIG, 0).eval()
@@ -325,6 +354,7 @@ def test_texts_that_cannot_be_filled_are_refused() -> None:
         ({"replace_random": 0.6, "keep_same": 0.5}, "must be shares of at most 1"),
         ({"replace_random": -0.1}, "must be shares of at most 1"),
         ({"train_stride": 0}, r"train_stride \(0\) must be at least 1"),
+        ({"beams": -1}, r"beams \(-1\) must not be negative"),
         ({"masking": "letters"}, r"masking = 'letters' is not one of \['words', 'bytes'\]"),
     ],
 )

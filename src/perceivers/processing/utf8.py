@@ -4,7 +4,7 @@ A state is what must still come: nothing (a whole character has just ended), or 
 The table is that of the Unicode standard, version 15, section 3.9, table 3-7.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -100,6 +100,42 @@ def likeliest(
         beams = {state: sorted(strings, reverse=True)[:top_k] for state, strings in grown.items()}
     fitting = [entry for state, strings in beams.items() if final[state] for entry in strings]
     return sorted(fitting, reverse=True)[:top_k] if fitting else _likeliest_of_all(log_probabilities, top_k)
+
+
+def likeliest_in_turn(
+    next_scores: Callable[[Sequence[bytes]], Float[np.ndarray, "S 256"]],
+    length: int,
+    width: int,
+    before: bytes = b"",
+    after: bytes = b"",
+) -> list[tuple[float, bytes]]:
+    """Return likely strings of bytes that are UTF-8 between their neighbours, by beam search, the likeliest first.
+
+    Each byte depends on those before it. Where no string fits between the neighbours, all strings count.
+
+    Args:
+        next_scores: The log-probability of each byte that may come next, after each of some beginnings.
+        length: Bytes of a string.
+        width: How many beginnings are followed, and strings returned.
+        before: The bytes before them.
+        after: The bytes after them.
+    """
+    # From which states the rest of the bytes can lead to what comes after: index r, r bytes before the end.
+    open_states = [states_before(after)]
+    for _ in range(length):
+        open_states.append(np.any((_NEXT != BROKEN) & open_states[-1][_NEXT], axis=1))
+    first = state_after(before)
+    free = not open_states[-1][first]
+    beams: list[tuple[float, bytes, int]] = [(0.0, b"", first)]
+    for left in reversed(range(length)):
+        grown: list[tuple[float, bytes, int]] = []
+        for (score, string, state), row in zip(beams, next_scores([string for _, string, _ in beams]), strict=True):
+            following = _NEXT[state]
+            choices = np.arange(256) if free else np.flatnonzero((following != BROKEN) & open_states[left][following])
+            best = choices[np.argsort(-row[choices], kind="stable")[:width]]
+            grown += [(score + float(row[b]), string + bytes([int(b)]), int(following[b])) for b in best]
+        beams = sorted(grown, reverse=True)[:width]
+    return [(score, string) for score, string, _ in beams]
 
 
 def _followers(row: np.ndarray, state: int, top_k: int) -> Iterator[tuple[int, list[tuple[float, int]]]]:

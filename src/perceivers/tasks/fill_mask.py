@@ -3,7 +3,8 @@
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -19,7 +20,16 @@ from perceivers.model import PerceiverConfig, PerceiverIO
 from perceivers.processing.text import ByteTokenizer
 from perceivers.tasks.base import TASKS, Metrics, Part, Result, Rows, Step, Task, to_device
 from perceivers.tasks.drawing import below, beside, draw_bars, draw_text
-from perceivers.tasks.filling import Question, Window, fillings, read_question, windows_around
+from perceivers.tasks.filling import (
+    Candidates,
+    Question,
+    Window,
+    best_at_once,
+    best_in_turn,
+    fillings,
+    read_question,
+    windows_around,
+)
 from perceivers.tasks.masking import places_of, random_mask, random_word_mask
 from perceivers.tasks.scores import means
 from perceivers.tasks.texts import draw_text_weights, frame, text_pieces
@@ -51,6 +61,10 @@ class FillMaskSettings:
         train_stride: Bytes from one training window to the next; evaluation uses windows side by side.
         special_tokens: Put the id of a beginning before a text and that of an end after it when predicting, as the
             tokenizer of `transformers` does and the original does not.
+        beams: When predicting, fill the bytes of a hidden run one after the other, each seen by the next, so that
+            letters agree with each other, and follow so many beginnings (at least as many as answers are wanted); the
+            model then reads the text once for each byte and beginning. 0 fills all bytes at once, each on its own, as
+            the original does.
     """
 
     masking: Literal["words", "bytes"] = "words"
@@ -60,6 +74,7 @@ class FillMaskSettings:
     keep_same: float = 0.0
     train_stride: int | None = None
     special_tokens: bool = False
+    beams: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.mask_probability < 1:
@@ -72,6 +87,8 @@ class FillMaskSettings:
             )
         if self.train_stride is not None and self.train_stride < 1:
             raise ValueError(f"train_stride ({self.train_stride}) must be at least 1")
+        if self.beams < 0:
+            raise ValueError(f"beams ({self.beams}) must not be negative")
 
 
 @TASKS.register("fill-mask")
@@ -175,18 +192,11 @@ class FillMask(Task[FillMaskSettings]):
             ValueError: A text has nothing hidden, or a hidden run is longer than the model reads.
         """
         questions = [read_question(value) for value in inputs]
-        rows = [(question, window) for question in questions for window in windows_around(question, self.text_length)]
-        scores: dict[int, dict[int, np.ndarray]] = {id(question): {} for question in questions}
-        for start in range(0, len(rows), _PREDICT_BATCH_SIZE):
-            chunk = rows[start : start + _PREDICT_BATCH_SIZE]
-            for (question, window), logits in zip(chunk, self._scores(model, chunk), strict=True):
-                scores[id(question)].update(zip(window.spans, logits, strict=True))
-        results: list[Result] = []
-        for question in questions:
-            runs = [scores[id(question)][i] for i in range(len(question.spans))]
-            filled = fillings(question, runs, top_k)
-            results.append(filled[0] if len(filled) == 1 else filled)
-        return results
+        best = self._best_in_turn if self.settings.beams else self._best_at_once
+        filled = [
+            fillings(question, found) for question, found in zip(questions, best(model, questions, top_k), strict=True)
+        ]
+        return [runs[0] if len(runs) == 1 else runs for runs in filled]
 
     def pieces(self, value: Any) -> Iterator[dict[str, Any]]:
         """Cut a text into windows side by side; what is hidden in it stays hidden."""
@@ -205,6 +215,39 @@ class FillMask(Task[FillMaskSettings]):
     def draw_weights(self, item: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Image.Image:
         """Colour the text's bytes."""
         return draw_text_weights(item, weights[self.input_role])
+
+    def _best_at_once(
+        self, model: PerceiverIO, questions: Sequence[Question], top_k: int
+    ) -> Iterator[list[Candidates]]:
+        """Yield the candidates of each run of each question; many questions are read together."""
+        rows = [(question, window) for question in questions for window in windows_around(question, self.text_length)]
+        scores: dict[int, dict[int, np.ndarray]] = {id(question): {} for question in questions}
+        for start in range(0, len(rows), _PREDICT_BATCH_SIZE):
+            chunk = rows[start : start + _PREDICT_BATCH_SIZE]
+            for (question, window), logits in zip(chunk, self._scores(model, chunk), strict=True):
+                scores[id(question)].update(zip(window.spans, logits, strict=True))
+        for question in questions:
+            found = scores[id(question)]
+            yield [best_at_once(question, run, found[run], top_k) for run in range(len(question.spans))]
+
+    def _best_in_turn(
+        self, model: PerceiverIO, questions: Sequence[Question], top_k: int
+    ) -> Iterator[list[Candidates]]:
+        """Do the same byte by byte; runs that are not filled yet stay hidden from each other."""
+        width = max(self.settings.beams, top_k)
+        for question in questions:
+            windows = {run: window for window in windows_around(question, self.text_length) for run in window.spans}
+            scores = {run: partial(self._next_scores, model, windows[run]) for run in windows}
+            yield [best_in_turn(question, run, scores[run], width)[:top_k] for run in range(len(question.spans))]
+
+    def _next_scores(
+        self, model: PerceiverIO, window: Window, questions: Sequence[Question]
+    ) -> Float[np.ndarray, "_ 256"]:
+        """Return the log-probability of each byte at the one place in a window that each question asks for."""
+        rows = [(question, replace(window, spans=(0,))) for question in questions]
+        starts = range(0, len(rows), _PREDICT_BATCH_SIZE)
+        found = [self._scores(model, rows[start : start + _PREDICT_BATCH_SIZE]) for start in starts]
+        return np.concatenate([scores for part in found for (scores,) in part])
 
     def _scores(
         self, model: PerceiverIO, rows: Sequence[tuple[Question, Window]]

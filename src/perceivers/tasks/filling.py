@@ -3,7 +3,7 @@
 import math
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,24 +131,54 @@ def windows_around(question: Question, length: int) -> list[Window]:
     return windows
 
 
-def fillings(
-    question: Question, log_probabilities: Sequence[Float[np.ndarray, "_ 256"]], top_k: int
-) -> list[list[dict[str, Any]]]:
-    """Return the best fillings of each hidden run.
+Candidates = list[tuple[float, bytes]]
+
+
+def best_at_once(question: Question, run: int, scores: Float[np.ndarray, "_ 256"], top_k: int) -> Candidates:
+    """Return the best fillings of a hidden run, the best first, with their log-probabilities.
 
     Args:
         question: The text.
-        log_probabilities: Of each byte at each place of each run.
-        top_k: How many fillings of a run.
+        run: Which of its runs.
+        scores: Log-probability of each byte at each place of the run.
+        top_k: How many fillings.
+    """
+    return utf8.likeliest(scores, top_k, *_neighbours(question, run))
+
+
+def best_in_turn(
+    question: Question, run: int, scores_of: Callable[[Sequence[Question]], Float[np.ndarray, "_ 256"]], width: int
+) -> Candidates:
+    """Return good fillings of a hidden run whose bytes are filled one after the other, each seen by the next.
+
+    Args:
+        question: The text.
+        run: Which of its runs.
+        scores_of: The log-probability of each byte at the one place that each of some questions asks for.
+        width: How many beginnings of a filling are followed, and fillings returned.
+    """
+    start, stop = question.spans[run]
+
+    def next_scores(strings: Sequence[bytes]) -> Float[np.ndarray, "S 256"]:
+        place = start + len(strings[0])
+        texts = np.repeat(question.ids[None], len(strings), axis=0)
+        texts[:, start:place] = [_ids(string) for string in strings]
+        return scores_of([Question(ids, ((place, place + 1),)) for ids in texts])
+
+    return utf8.likeliest_in_turn(next_scores, stop - start, width, *_neighbours(question, run))
+
+
+def fillings(question: Question, best: Sequence[Candidates]) -> list[list[dict[str, Any]]]:
+    """Return the fillings of each hidden run as they are told.
+
+    Args:
+        question: The text.
+        best: The candidates of each run, the best first.
 
     Returns:
         For each run `score`, `token` (ids), `token_str` and `sequence`, the best first; in a sequence all other runs
         hold their own best filling.
     """
-    best: list[list[tuple[float, bytes]]] = []
-    for (start, stop), scores in zip(question.spans, log_probabilities, strict=True):
-        before, after = _known(question.ids[:start][::-1])[::-1], _known(question.ids[stop:])
-        best.append(utf8.likeliest(scores, top_k, before, after))
     filled = question.ids.copy()
     for (start, stop), candidates in zip(question.spans, best, strict=True):
         filled[start:stop] = _ids(candidates[0][1])
@@ -156,6 +186,12 @@ def fillings(
         [_entry(filled, span, score, string) for score, string in candidates]
         for span, candidates in zip(question.spans, best, strict=True)
     ]
+
+
+def _neighbours(question: Question, run: int) -> tuple[bytes, bytes]:
+    """Return the known bytes right before and after a hidden run."""
+    start, stop = question.spans[run]
+    return _known(question.ids[:start][::-1])[::-1], _known(question.ids[stop:])
 
 
 def _known(ids: np.ndarray) -> bytes:

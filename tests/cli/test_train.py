@@ -166,7 +166,10 @@ def test_the_command_to_use_the_model_can_be_pasted(cli, options, tmp_path: Path
         (("text-classification", "--data", "{texts}", "--set", "settings.x=1"), "unknown fields ['x']"),
         (("text-classification", "--data", "{texts}", "--set", "overrides=3"), "overrides = 3 must be an object"),
         (("text-classification", "--data", "{texts}", "--model", "huge"), "model 'huge' is not in the zoo"),
-        (("text-classification", "--data", "{texts}", "--optimizer", "sgd"), "'sgd' is not one of ['adamw', 'lamb']"),
+        (
+            ("text-classification", "--data", "{texts}", "--optimizer", "sgd"),
+            "'sgd' is not one of ['adamw', 'lamb', 'muon']",
+        ),
         (("text-classification", "--data", "{texts}", "--resume", "--overwrite"), "give one of them"),
     ],
 )

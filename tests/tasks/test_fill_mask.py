@@ -215,7 +215,7 @@ def test_filling_several_masks() -> None:
 
 def test_bytes_filled_in_turn_see_each_other() -> None:
     task, model = make(beams=300), seeded_model(CONFIG, 0).eval()
-    ids, [(start, stop)] = task.tokenizer.encode_with_masks("The [MASK:2] sat.")
+    ids, [(start, _)] = task.tokenizer.encode_with_masks("The [MASK:2] sat.")
     (result,) = task.predict(model, ["The [MASK:2] sat."], top_k=4)
     assert len(result) == 4
     for entry in result:

@@ -286,7 +286,11 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize(
     ("task_name", "model", "optimizer"),
-    [("fill-mask", "language-small", "lamb"), ("text-classification", "text-classifier-small", "adamw")],
+    [
+        ("fill-mask", "language-small", "lamb"),
+        ("fill-mask", "language-small", "muon"),
+        ("text-classification", "text-classifier-small", "adamw"),
+    ],
 )
 def test_text_runs_resume_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task_name: str, model: str, optimizer: str

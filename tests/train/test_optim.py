@@ -124,6 +124,38 @@ def test_lamb_is_that_of_the_paper(size: float) -> None:
     torch.testing.assert_close(model.weight.detach(), expected, rtol=1e-4, atol=1e-5 * size)
 
 
+def test_muon_moves_the_matrices_of_linear_layers_and_adamw_the_rest() -> None:
+    config = OptimizerConfig(name="muon", weight_decay=0.1)
+    model = PerceiverIO(override(ZOO["language-small"].config, TINY))
+    matrices, others, spared = parameter_groups(model, config)
+    assert [group["use_muon"] for group in (matrices, others, spared)] == [True, False, False]
+    assert [group["weight_decay"] for group in (matrices, others, spared)] == [0.1, 0.1, 0.0]
+    linear = [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
+    assert {id(weight) for weight in matrices["params"]} == {id(weight) for weight in linear}
+    assert [id(weight) for weight in others["params"]] == [id(model.get_parameter("inputs.embedding.weight"))]
+    everything = [parameter for group in (matrices, others, spared) for parameter in group["params"]]
+    assert len(everything) == len(list(model.parameters()))
+
+
+def test_muon_makes_steps_of_one_size_in_every_direction() -> None:
+    """arXiv:2502.16982: all singular values of a step are about 0.2 sqrt(longer side) times the learning rate."""
+    torch.manual_seed(0)
+    model = nn.Linear(24, 16)
+    optimizer = make_optimizer(model, OptimizerConfig(name="muon", learning_rate=0.01, weight_decay=0.0))
+    before = model.weight.detach().clone()
+    left, _, right = torch.linalg.svd(torch.randn(16, 24), full_matrices=False)
+    gradient = left @ torch.diag(torch.linspace(1, 30, 16)) @ right
+    model.weight.grad, model.bias.grad = gradient, torch.full((16,), 3.0)
+    bias = model.bias.detach().clone()
+    optimizer.step()
+    values = torch.linalg.svdvals(before - model.weight.detach())
+    size = 0.01 * 0.2 * math.sqrt(24)
+    # Newton's iteration stops between 0.7 and 1.2 of it.
+    assert ((values > 0.6 * size) & (values < 1.3 * size)).all()
+    # Biases take AdamW's first step: the learning rate, against the gradient's sign.
+    torch.testing.assert_close(model.bias.detach(), bias - 0.01)
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

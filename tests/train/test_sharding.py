@@ -22,6 +22,7 @@ def test_one_process_has_nobody_to_share_with() -> None:
     ("changes", "name"),
     [
         ({"optimizer": OptimizerConfig(name="lamb")}, "'lamb'"),
+        ({"optimizer": OptimizerConfig(name="muon")}, "'muon'"),
         ({"mixed_precision": "fp16"}, "'fp16'"),
         ({"compile": True}, "compile"),
         ({"trainable": "lora"}, "'lora'"),

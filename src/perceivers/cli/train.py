@@ -59,7 +59,7 @@ MaxSteps = Annotated[
 ]
 StepSize = Annotated[int | None, typer.Option(min=1, help="Examples an optimiser step.", rich_help_panel=_TRAINING)]
 LearningRate = Annotated[float | None, typer.Option(help="Peak learning rate.", rich_help_panel=_TRAINING)]
-Optimizer = Annotated[str | None, typer.Option(metavar="adamw|lamb", help="Optimiser.", rich_help_panel=_TRAINING)]
+Optimizer = Annotated[str | None, typer.Option(metavar="adamw|lamb|muon", help="Optimiser.", rich_help_panel=_TRAINING)]
 Schedule = Annotated[
     str | None,
     typer.Option(

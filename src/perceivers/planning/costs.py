@@ -31,7 +31,7 @@ _MOST_AT_ONCE = 65536
 _CHUNK_SIZE = 32768
 # What neighbouring tiles of an image share in optical flow.
 _TILE_OVERLAP = 20
-# AdamW and LAMB keep two numbers a parameter, in float32.
+# AdamW and LAMB keep two numbers a parameter, in float32; Muon one for most.
 _OPTIMIZER_NUMBERS = 2
 
 
@@ -74,7 +74,7 @@ class Plan:
             outputs included, with attention as a CPU computes it.
         plain_activation_bytes: The same with the matrix of attention weights in memory.
         gradient_bytes: Gradients of the parameters; 0 without training.
-        optimizer_bytes: State of AdamW or LAMB; 0 without training.
+        optimizer_bytes: State of AdamW or LAMB, and no less than Muon's; 0 without training.
         peak_bytes: All of it at the moment at which it is most.
         seconds: Expected time of all tiles; `None` when this machine was not measured.
         machine: What was measured for it.

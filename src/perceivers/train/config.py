@@ -12,16 +12,17 @@ class OptimizerConfig:
     """The optimiser.
 
     Args:
-        name: AdamW, or LAMB for large batches (the paper's choice).
+        name: AdamW; LAMB for large batches (the paper's choice); or Muon, which makes the steps of all weight matrices
+            orthogonal and as large as AdamW's mostly are, and leaves the rest to AdamW.
         learning_rate: Peak learning rate.
         weight_decay: Decay of weight matrices; norms, biases, positions, latents and queries are spared.
-        betas: Decay of the two moment estimates.
+        betas: Decay of the two moment estimates; Muon's momentum is 0.95.
         eps: Added to the denominator.
         layer_decay: Each layer of the encoder learns so many times as fast as the one above it, and the input side
             slowest of all; `None` for one rate. Fine-tuning then keeps what the lower layers know.
     """
 
-    name: Literal["adamw", "lamb"] = "adamw"
+    name: Literal["adamw", "lamb", "muon"] = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.999)

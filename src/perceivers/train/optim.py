@@ -20,8 +20,8 @@ _FUSED = frozenset({"cpu", "cuda", "mps", "xpu"})
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, object]]:
     """Return the weights that are trained in two groups, those that decay and those that do not.
 
-    Norms, biases, positions, latents and queries do not. With `layer_decay` each height above the input side has two
-    such groups with a rate of its own, the highest first.
+    Norms, biases, positions, latents and queries do not. For Muon the weights of linear layers are a third group. With
+    `layer_decay` each height above the input side has such groups with a rate of its own, the highest first.
 
     Args:
         model: The model.
@@ -29,8 +29,10 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
     """
     heights = _heights(model) if config.layer_decay is not None else {}
     top = max(heights.values(), default=0)
-    members: dict[tuple[int, bool], list[nn.Parameter]] = {
-        (height, spare): [] for height in range(top, -1, -1) for spare in (False, True)
+    muon = config.name == "muon"
+    kinds = ((False, True), (False, False), (True, False)) if muon else ((False, False), (True, False))
+    members: dict[tuple[int, bool, bool], list[nn.Parameter]] = {
+        (height, spare, matrix): [] for height in range(top, -1, -1) for spare, matrix in kinds
     }
     seen: set[int] = set()
     for prefix, module in model.named_modules():
@@ -39,14 +41,16 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
                 continue
             seen.add(id(parameter))
             spare = isinstance(module, _NORMS) or name in _SPARED or parameter.dim() < 2
-            members[_height(prefix, heights, top), spare].append(parameter)
+            matrix = muon and isinstance(module, nn.Linear) and not spare
+            members[_height(prefix, heights, top), spare, matrix].append(parameter)
     return [
         {
             "params": parameters,
             "weight_decay": 0.0 if spare else config.weight_decay,
             "lr": config.learning_rate * (config.layer_decay or 1.0) ** (top - height),
+            **({"use_muon": matrix} if muon else {}),
         }
-        for (height, spare), parameters in members.items()
+        for (height, spare, matrix), parameters in members.items()
     ]
 
 
@@ -87,6 +91,13 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
         )
         lamb.clamp = math.inf
         return lamb
+    if config.name == "muon":
+        from pytorch_optimizer import Muon
+
+        # Steps as large as AdamW's (arXiv:2502.16982, section 2.2), so that one learning rate serves both.
+        for group in groups:
+            group |= {"use_adjusted_lr": True} if group["use_muon"] else {"betas": config.betas, "eps": config.eps}
+        return Muon(groups)
     fused = all(parameter.device.type in _FUSED for parameter in model.parameters())
     return AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=config.eps, fused=fused)
 

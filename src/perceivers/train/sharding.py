@@ -38,8 +38,9 @@ def check_sharding(config: TrainConfig, num_processes: int) -> None:
     if num_processes < 2:
         raise ValueError("train.fsdp shares weights out among processes, and there is one; launch more with torchrun")
     others = {
-        # Its norms of whole weights are more than a part of a weight can tell.
+        # Norms of whole weights, and steps of whole matrices, are more than a part of a weight can tell.
         "optimizer.name 'lamb'": config.optimizer.name == "lamb",
+        "optimizer.name 'muon'": config.optimizer.name == "muon",
         "mixed_precision 'fp16'": config.mixed_precision == "fp16",
         "compile": config.compile,
         "trainable 'lora'": config.trainable == "lora",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from perceivers.processing.utf8 import START, likeliest, likeliest_in_turn, state_after, states_before
+from perceivers.processing.utf8 import START, Partial, likeliest, likeliest_in_turn, state_after, states_before
 
 
 def is_text(data: bytes) -> bool:
@@ -79,40 +79,47 @@ def test_impossible_bytes_come_last() -> None:
     assert [string for _, string in likeliest(scores, 2)] == [b"oo", b"on"]
 
 
-def chained(scores: np.ndarray):
-    """Return scores of a next byte that depend on where and after which byte it comes: (length, 256, 256)."""
-
-    def next_scores(strings: Sequence[bytes]) -> np.ndarray:
-        assert len({len(string) for string in strings}) == 1
-        return np.stack([scores[len(string), string[-1] if string else 0] for string in strings])
-
-    return next_scores
-
-
-def test_bytes_in_turn_are_judged_by_those_before_them() -> None:
+def test_bytes_in_turn_begin_with_the_surest_and_see_it() -> None:
     noise = np.random.default_rng(0)
-    bytes_ = [0x41, 0x42, 0xC3, 0xE2, 0x82, 0xAC, 0xF0]
-    scores = np.full((3, 256, 256), -50.0)
-    scores[:, :, bytes_] = noise.normal(size=(3, 256, len(bytes_)))
-    every = [bytes(string) for string in itertools.product(bytes_, repeat=3) if is_text(bytes(string))]
+    bytes_ = [0x41, 0x42, 0x43, 0x44, 0xC3]
+    alone = np.full((2, 256), -50.0)
+    alone[:, bytes_] = noise.normal(size=(2, len(bytes_)))
+    given = np.full((2, 256, 256), -50.0)  # of the other place, given the byte in this one
+    given[:, :, bytes_] = noise.normal(size=(2, 256, len(bytes_)))
 
-    def score_of(string: bytes) -> float:
-        return sum(scores[i, string[i - 1] if i else 0, byte] for i, byte in enumerate(string))
+    def scores_of(strings: Sequence[Partial]) -> np.ndarray:
+        rows = []
+        for string in strings:
+            known = [(place, byte) for place, byte in enumerate(string) if byte is not None]
+            rows.append(given[known[0]][None] if known else alone)
+        return np.stack(rows)
 
-    ranked = sorted(((score_of(string), string) for string in every), reverse=True)
-    # With room for every beginning the search is exact.
-    found = likeliest_in_turn(chained(scores), 3, 200)
-    assert [string for _, string in found[:20]] == [string for _, string in ranked[:20]]
-    np.testing.assert_allclose([score for score, _ in found[:20]], [score for score, _ in ranked[:20]])
-    # The best first byte does not lead to the best string here, so that following one beginning only is worse.
-    ((alone, _),) = likeliest_in_turn(chained(scores), 3, 1)
-    assert alone < ranked[0][0]
+    surest = int(alone[:, bytes_[:-1]].max(axis=1).argmax())
+    expected = []
+    for first, second in itertools.product(bytes_, repeat=2):
+        string = bytes([first, second]) if surest == 0 else bytes([second, first])
+        if is_text(string):
+            expected.append((alone[surest, first] + given[surest, first, second], string))
+    expected.sort(reverse=True)
+    found = likeliest_in_turn(scores_of, 2, 60)
+    assert [string for _, string in found[: len(expected)]] == [string for _, string in expected]
+    np.testing.assert_allclose([score for score, _ in found[: len(expected)]], [score for score, _ in expected])
 
 
 def test_bytes_in_turn_that_do_not_depend_on_each_other_are_the_likeliest() -> None:
     scores = np.log(np.random.default_rng(1).dirichlet(np.ones(256), 4))
-    in_turn = likeliest_in_turn(lambda strings: np.repeat(scores[len(strings[0])][None], len(strings), axis=0), 4, 300)
-    assert in_turn[:10] == likeliest(scores, 10)
+
+    def scores_of(strings: Sequence[Partial]) -> np.ndarray:
+        return np.stack([scores[[place for place, byte in enumerate(string) if byte is None]] for string in strings])
+
+    found, expected = likeliest_in_turn(scores_of, 4, 300), likeliest(scores, 10)
+    assert [string for _, string in found[:10]] == [string for _, string in expected]
+    assert [score for score, _ in found[:10]] == pytest.approx([score for score, _ in expected])
+
+
+def flat(row: np.ndarray):
+    """Return scores that are the same in every hole."""
+    return lambda strings: np.stack([np.stack([row] * string.count(None)) for string in strings])
 
 
 @pytest.mark.parametrize("character", ["é", "€", "🙂"])
@@ -123,12 +130,29 @@ def test_bytes_in_turn_complete_a_character(character: str) -> None:
     scores[ord("x")] = 9.0
     for start, stop in itertools.combinations(range(len(data) + 1), 2):
         before, after = b"x" + data[:start], data[stop:] + b"y"
-        found = likeliest_in_turn(lambda strings: np.stack([scores] * len(strings)), stop - start, 3, before, after)
+        found = likeliest_in_turn(flat(scores), stop - start, 3, before, after)
         assert found
         assert all(is_text(before + string + after) for _, string in found)
 
 
+def test_bytes_in_turn_are_text_whatever_comes_first() -> None:
+    """Random scores put first bytes of long characters anywhere; what is filled later has to complete them."""
+    noise = np.random.default_rng(2)
+    for length in (1, 2, 3, 4, 5):
+        for _ in range(10):
+            table = noise.normal(size=(length, 256)) * 3
+
+            def scores_of(strings: Sequence[Partial], table: np.ndarray = table) -> np.ndarray:
+                holes = [[place for place, byte in enumerate(string) if byte is None] for string in strings]
+                return np.stack([table[places] for places in holes])
+
+            found = likeliest_in_turn(scores_of, length, 4)
+            assert len(found) == 4
+            assert len({string for _, string in found}) == 4
+            assert all(is_text(string) and len(string) == length for _, string in found)
+
+
 def test_bytes_in_turn_between_bytes_that_are_no_text() -> None:
-    scores = np.zeros((1, 256))
-    scores[0, 0xFF] = 1.0
-    assert likeliest_in_turn(lambda strings: scores, 1, 1, b"", b"\x80\x80\x80\x80") == [(1.0, b"\xff")]
+    scores = np.zeros(256)
+    scores[0xFF] = 1.0
+    assert likeliest_in_turn(flat(scores), 1, 1, b"", b"\x80\x80\x80\x80") == [(1.0, b"\xff")]

@@ -12,6 +12,9 @@ from jaxtyping import Bool, Float, Int
 START = 0
 BROKEN = -1
 
+# Bytes of a string in which some are not known yet.
+Partial = tuple[int | None, ...]
+
 # A state besides START -> the bytes that may come (first, last), and the state after them.
 _ONE, _TWO, _THREE, _E0, _ED, _F0, _F4 = range(1, 8)
 _RULES: tuple[tuple[int, int, int, int], ...] = (
@@ -103,7 +106,7 @@ def likeliest(
 
 
 def likeliest_in_turn(
-    next_scores: Callable[[Sequence[bytes]], Float[np.ndarray, "S 256"]],
+    scores_of: Callable[[Sequence[Partial]], Float[np.ndarray, "S K 256"]],
     length: int,
     width: int,
     before: bytes = b"",
@@ -111,31 +114,49 @@ def likeliest_in_turn(
 ) -> list[tuple[float, bytes]]:
     """Return likely strings of bytes that are UTF-8 between their neighbours, by beam search, the likeliest first.
 
-    Each byte depends on those before it. Where no string fits between the neighbours, all strings count.
+    Bytes are filled in one at a time, the surest place first, and each depends on those that are there already. Where
+    no string fits between the neighbours, all strings count.
 
     Args:
-        next_scores: The log-probability of each byte that may come next, after each of some beginnings.
+        scores_of: For strings with holes in them, the log-probability of each byte in each of their holes, in order.
         length: Bytes of a string.
-        width: How many beginnings are followed, and strings returned.
+        width: How many strings with holes are followed, and strings returned.
         before: The bytes before them.
         after: The bytes after them.
     """
-    # From which states the rest of the bytes can lead to what comes after: index r, r bytes before the end.
-    open_states = [states_before(after)]
+    free = not _allowed([None] * length, 0, before, after).any()
+    beams: list[tuple[float, Partial]] = [(0.0, (None,) * length)]
     for _ in range(length):
-        open_states.append(np.any((_NEXT != BROKEN) & open_states[-1][_NEXT], axis=1))
-    first = state_after(before)
-    free = not open_states[-1][first]
-    beams: list[tuple[float, bytes, int]] = [(0.0, b"", first)]
-    for left in reversed(range(length)):
-        grown: list[tuple[float, bytes, int]] = []
-        for (score, string, state), row in zip(beams, next_scores([string for _, string, _ in beams]), strict=True):
-            following = _NEXT[state]
-            choices = np.arange(256) if free else np.flatnonzero((following != BROKEN) & open_states[left][following])
-            best = choices[np.argsort(-row[choices], kind="stable")[:width]]
-            grown += [(score + float(row[b]), string + bytes([int(b)]), int(following[b])) for b in best]
-        beams = sorted(grown, reverse=True)[:width]
-    return [(score, string) for score, string, _ in beams]
+        grown: dict[Partial, float] = {}
+        for (score, string), scores in zip(beams, scores_of([string for _, string in beams]), strict=True):
+            holes = [place for place, byte in enumerate(string) if byte is None]
+            fits = [np.ones(256, dtype=bool) if free else _allowed(string, place, before, after) for place in holes]
+            rows = np.where(np.stack(fits), scores, -np.inf)
+            surest = int(rows.max(axis=1).argmax())
+            place, row = holes[surest], rows[surest]
+            for byte in np.argsort(-row, kind="stable")[:width]:
+                if fits[surest][byte]:
+                    filled = (*string[:place], int(byte), *string[place + 1 :])
+                    grown[filled] = max(grown.get(filled, -np.inf), score + float(row[byte]))
+        beams = sorted(((score, string) for string, score in grown.items()), key=lambda beam: -beam[0])[:width]
+    return [(score, bytes(byte for byte in string if byte is not None)) for score, string in beams]
+
+
+def _allowed(string: Sequence[int | None], place: int, before: bytes, after: bytes) -> Bool[np.ndarray, "256"]:
+    """Return which bytes can stand in a hole so that the other holes can be filled to UTF-8."""
+    known = _NEXT != BROKEN
+    reached = np.zeros(NUM_STATES, dtype=bool)
+    reached[state_after(before)] = True
+    for byte in string[:place]:
+        columns = slice(None) if byte is None else slice(byte, byte + 1)
+        following = np.zeros(NUM_STATES, dtype=bool)
+        following[_NEXT[reached, columns][known[reached, columns]]] = True
+        reached = following
+    leading = states_before(after)
+    for byte in reversed(string[place + 1 :]):
+        columns = slice(None) if byte is None else slice(byte, byte + 1)
+        leading = (known[:, columns] & leading[_NEXT[:, columns]]).any(axis=1)
+    return (known[reached] & leading[_NEXT[reached]]).any(axis=0)
 
 
 def _followers(row: np.ndarray, state: int, top_k: int) -> Iterator[tuple[int, list[tuple[float, int]]]]:

@@ -61,10 +61,10 @@ class FillMaskSettings:
         train_stride: Bytes from one training window to the next; evaluation uses windows side by side.
         special_tokens: Put the id of a beginning before a text and that of an end after it when predicting, as the
             tokenizer of `transformers` does and the original does not.
-        beams: When predicting, fill the bytes of a hidden run one after the other, each seen by the next, so that
-            letters agree with each other, and follow so many beginnings (at least as many as answers are wanted); the
-            model then reads the text once for each byte and beginning. 0 fills all bytes at once, each on its own, as
-            the original does.
+        beams: When predicting, fill the bytes of a hidden run one after the other, the surest first and each seen by
+            the next, so that letters agree with each other, and follow so many fillings on the way (at least as many as
+            answers are wanted); the model then reads the text once for each byte of each. 0 fills all bytes at once,
+            each on its own, as the original does.
     """
 
     masking: Literal["words", "bytes"] = "words"
@@ -242,12 +242,12 @@ class FillMask(Task[FillMaskSettings]):
 
     def _next_scores(
         self, model: PerceiverIO, window: Window, questions: Sequence[Question]
-    ) -> Float[np.ndarray, "_ 256"]:
-        """Return the log-probability of each byte at the one place in a window that each question asks for."""
-        rows = [(question, replace(window, spans=(0,))) for question in questions]
+    ) -> Float[np.ndarray, "S K 256"]:
+        """Return the log-probability of each byte at each place that questions ask for, all equally many."""
+        rows = [(question, replace(window, spans=tuple(range(len(question.spans))))) for question in questions]
         starts = range(0, len(rows), _PREDICT_BATCH_SIZE)
         found = [self._scores(model, rows[start : start + _PREDICT_BATCH_SIZE]) for start in starts]
-        return np.concatenate([scores for part in found for (scores,) in part])
+        return np.stack([np.concatenate(scores) for part in found for scores in part])
 
     def _scores(
         self, model: PerceiverIO, rows: Sequence[tuple[Question, Window]]

@@ -147,23 +147,26 @@ def best_at_once(question: Question, run: int, scores: Float[np.ndarray, "_ 256"
 
 
 def best_in_turn(
-    question: Question, run: int, scores_of: Callable[[Sequence[Question]], Float[np.ndarray, "_ 256"]], width: int
+    question: Question, run: int, scores_of: Callable[[Sequence[Question]], Float[np.ndarray, "S K 256"]], width: int
 ) -> Candidates:
     """Return good fillings of a hidden run whose bytes are filled one after the other, each seen by the next.
 
     Args:
         question: The text.
         run: Which of its runs.
-        scores_of: The log-probability of each byte at the one place that each of some questions asks for.
-        width: How many beginnings of a filling are followed, and fillings returned.
+        scores_of: The log-probability of each byte at each of the places that each of some questions asks for.
+        width: How many fillings are followed on the way, and returned.
     """
     start, stop = question.spans[run]
 
-    def next_scores(strings: Sequence[bytes]) -> Float[np.ndarray, "S 256"]:
-        place = start + len(strings[0])
-        texts = np.repeat(question.ids[None], len(strings), axis=0)
-        texts[:, start:place] = [_ids(string) for string in strings]
-        return scores_of([Question(ids, ((place, place + 1),)) for ids in texts])
+    def next_scores(strings: Sequence[utf8.Partial]) -> Float[np.ndarray, "S K 256"]:
+        asked = []
+        for string in strings:
+            ids = question.ids.copy()
+            places = [start + i for i, byte in enumerate(string) if byte is None]
+            ids[start:stop] = [_TOKENIZER.mask_id if byte is None else byte + _TOKENIZER.num_special for byte in string]
+            asked.append(Question(ids, tuple((place, place + 1) for place in places)))
+        return scores_of(asked)
 
     return utf8.likeliest_in_turn(next_scores, stop - start, width, *_neighbours(question, run))
 

@@ -35,7 +35,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 .venv/installed-train: $(DEPENDENCIES) | $(BIN)/python
-	$(BIN)/pip install -c constraints.txt -e ".[train]"
+	$(BIN)/pip install -c constraints.txt -e ".[train,video]"
 	touch $@
 
 .venv/installed-dev: $(DEPENDENCIES) | $(BIN)/python

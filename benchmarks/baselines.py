@@ -1,6 +1,7 @@
 """Score simple models on the splits that the recipes use: the baselines of the README.
 
-python benchmarks/baselines.py images path/to/eurosat
+python benchmarks/baselines.py eurosat path/to/eurosat
+python benchmarks/baselines.py image-mini path/to/eurosat
 python benchmarks/baselines.py texts path/to/sms_spam
 python benchmarks/baselines.py books path/to/text_lm
 python benchmarks/baselines.py books-512 path/to/text_lm
@@ -10,7 +11,7 @@ import math
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,8 +35,6 @@ from perceivers.tasks.augment import AugmentConfig, ImageAugmenter
 from perceivers.tasks.fill_mask import FillMask, FillMaskSettings
 from perceivers.train import load_recipe
 from perceivers.zoo import ZOO
-
-CONVNET_EPOCHS = 40
 
 # What of a text is looked at to guess each of its bytes.
 Contexts = Callable[[list[int]], Iterable[object]]
@@ -66,8 +65,10 @@ def image_arrays(splits: Splits, size: int) -> list[tuple[NDArray[np.uint8], NDA
     ]
 
 
-def image_baselines(source: str) -> None:
-    """Logistic regression on pixels, and a small convolutional network."""
+def image_baselines(source: str, recipe_name: str) -> None:
+    """Logistic regression on pixels, and a small convolutional network, as long and on the same changes as a recipe."""
+    recipe = load_recipe(recipe_name)
+    epochs, changes = int(recipe.train.epochs), recipe.settings["augment"]
     splits = load_data(DataConfig(source=source), ("image", "label"))
     print(splits.description)
     for size in (16, 64):
@@ -78,9 +79,9 @@ def image_baselines(source: str) -> None:
         report(f"logistic regression on {size}x{size} pixels", predictions, targets, time.perf_counter() - began)
     train, test = image_arrays(splits, 64)
     began = time.perf_counter()
-    predictions, parameters = convnet(train, test[0], len(splits.labels or ()))
+    predictions, parameters = convnet(train, test[0], len(splits.labels or ()), epochs, changes)
     report(
-        f"convnet, {parameters:,} parameters, {CONVNET_EPOCHS} epochs",
+        f"convnet, {parameters:,} parameters, {epochs} epochs",
         predictions,
         test[1],
         time.perf_counter() - began,
@@ -88,9 +89,20 @@ def image_baselines(source: str) -> None:
 
 
 def convnet(
-    train: tuple[NDArray[np.uint8], NDArray[np.int64]], test_images: NDArray[np.uint8], num_classes: int
+    train: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    test_images: NDArray[np.uint8],
+    num_classes: int,
+    epochs: int,
+    changes: Mapping[str, Any],
 ) -> tuple[NDArray[np.int64], int]:
-    """Train a plain convolutional network with the random changes of the `eurosat` recipe.
+    """Train a plain convolutional network.
+
+    Args:
+        train: Images and labels.
+        test_images: Other images.
+        num_classes: Labels.
+        epochs: How often each image is seen.
+        changes: The random changes, as in a recipe.
 
     Returns:
         Its predictions for `test_images`, and its number of parameters.
@@ -106,8 +118,8 @@ def convnet(
         ]
     model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, num_classes))
     images, labels = torch.from_numpy(train[0]), torch.from_numpy(train[1])
-    augment = ImageAugmenter(AugmentConfig(**load_recipe("eurosat").settings["augment"]), num_classes)
-    steps = CONVNET_EPOCHS * math.ceil(len(images) / 64)
+    augment = ImageAugmenter(AugmentConfig(**changes), num_classes)
+    steps = epochs * math.ceil(len(images) / 64)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
 
@@ -115,7 +127,7 @@ def convnet(
         values = batch.float() / 255 if batch.dtype == torch.uint8 else batch
         return (values.permute(0, 3, 1, 2) - 0.5) / 0.25
 
-    for _ in range(CONVNET_EPOCHS):
+    for _ in range(epochs):
         for chosen in torch.randperm(len(images)).split(64):
             batch = augment({"image": images[chosen], "label": labels[chosen]})
             loss = functional.cross_entropy(model(prepared(batch["image"])), batch["label"], label_smoothing=0.1)
@@ -238,7 +250,8 @@ BOOK_RULES: dict[str, dict[str, list[Contexts]]] = {
 
 
 if __name__ == "__main__":
-    kinds = {"images": image_baselines, "texts": text_baselines}
+    kinds = {"texts": text_baselines}
+    kinds |= {name: partial(image_baselines, recipe_name=name) for name in ("eurosat", "image-mini")}
     kinds |= {name: partial(book_baselines, recipe_name=name) for name in ("books", "books-512")}
     if len(sys.argv) != 3 or sys.argv[1] not in kinds:
         sys.exit(f"usage: python {sys.argv[0]} {{{'|'.join(kinds)}}} path/to/data")

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from perceivers.data.samples import sample
     from perceivers.exporting import export
     from perceivers.model import Latents, PerceiverConfig, PerceiverIO
     from perceivers.nn.maps import record_attention
@@ -42,6 +43,7 @@ __all__ = [
     "push_to_hub",
     "record_attention",
     "resize_positions",
+    "sample",
     "save",
     "to_transformers",
 ]
@@ -69,6 +71,7 @@ _HOMES = {
     "push_to_hub": "perceivers.pretrained.publish",
     "record_attention": "perceivers.nn.maps",
     "resize_positions": "perceivers.pretrained.resize",
+    "sample": "perceivers.data.samples",
     "save": "perceivers.pretrained.load",
     "to_transformers": "perceivers.pretrained.hf",
 }

@@ -23,7 +23,9 @@ from perceivers.cli.demo import QUICK, as_arrays, compare, fit_baseline, look, r
 from perceivers.data import DataConfig, load_data
 from perceivers.train import evaluate
 
-PICTURES = ("attention", "confusion-matrix", "errors", "learning-curve", "samples")
+INSIDE = ("image/png", "video/mp4", "audio/wav")
+MINIS = ("mini-clip", "mini-flow", "mini-images", "mini-sounds", "mini-words")
+PICTURES = ("attention", "confusion-matrix", "errors", "learning-curve", *MINIS, "samples")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def test_the_samples_are_held_out_images_and_are_asked_by_path(
     demo: Demo, held_out: tuple[np.ndarray, np.ndarray]
 ) -> None:
     pipe = perceivers.pipeline(model=demo.folder / "model")
-    paths = sorted((demo.folder / "samples").iterdir())
+    paths = sorted((demo.folder / "samples" / "digits").iterdir())
     assert len(paths) == 12
     printed = [line.split() for line in demo.printed.splitlines() if ".png" in line]
     for path, words in zip(paths, printed, strict=True):
@@ -105,9 +107,14 @@ def test_the_report_needs_no_other_file(demo: Demo) -> None:
     assert not links.open
     assert "@import" not in demo.html
     assert "url(" not in demo.html
-    prefix = "data:image/png;base64,"
-    assert all(link.startswith(prefix) for link in links.loads)
-    inside = {base64.b64decode(link.removeprefix(prefix)) for link in links.loads}
+    kinds = {kind: [link for link in links.loads if link.startswith(f"data:{kind};base64,")] for kind in INSIDE}
+    assert sum(map(len, kinds.values())) == len(links.loads)
+    (film,), sounds = (
+        [base64.b64decode(link.partition(",")[2]) for link in kinds[kind]] for kind in ("video/mp4", "audio/wav")
+    )
+    assert film == (demo.folder / "answers" / "clip" / "clip.side.mp4").read_bytes()
+    assert sounds == [path.read_bytes() for path in sorted((demo.folder / "samples" / "sounds").iterdir())]
+    inside = {base64.b64decode(link.partition(",")[2]) for link in kinds["image/png"]}
     beside = {path.name: path.read_bytes() for path in (demo.folder / "pictures").iterdir()}
     assert sorted(beside) == sorted(f"{name}{mode}.png" for name in PICTURES for mode in ("", "-dark"))
     assert inside == set(beside.values())
@@ -137,7 +144,8 @@ def test_the_commands_in_the_report_run(demo: Demo) -> None:
 
 def test_a_second_demo_replaces_the_first(demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Drawing takes longer than the training, and is the same again.
-    monkeypatch.setattr("perceivers.cli.demo.build_page", lambda findings: ("a new page", []))
+    monkeypatch.setattr("perceivers.cli.demo.build_page", lambda findings, shown: ("a new page", []))
+    monkeypatch.setattr("perceivers.cli.demo.ask_minis", lambda output: [])
     again = Demo(Path(shutil.copytree(demo.folder, tmp_path / "demo")), "")
     with redirect_stdout(io.StringIO()):
         run_demo(again.folder, quick=True)

@@ -14,7 +14,8 @@ from perceivers.zoo import ZOO
 def test_the_shipped_recipes() -> None:
     assert recipe_names() == [
         *("banking77", "bccd", "books", "books-512", "clips", "digits", "eurosat", "eurosat-masked", "flow-scenes"),
-        *("fsdd", "glue", "imdb", "shapes", "sms-spam", "squad", "sst2", "two-texts", "wnut17"),
+        *("fsdd", "glue", "image-mini", "imdb", "shapes", "sms-spam", "squad", "sst2", "text-mini", "two-texts"),
+        *("video-mini", "wnut17"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The work of `perceivers demo`: train, score, save, load and use a small model, and report all of it."""
+"""The work of `perceivers demo`: ask the shipped models, train and use one more, and report all of it."""
 
 import json
 import shutil
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from perceivers.cli import show
+from perceivers.cli.demo_minis import ask_minis
 from perceivers.cli.demo_page import Answers, Baseline, Findings, Sample, build_page
 from perceivers.cli.pictures import Gaze, Grey
 from perceivers.nn.maps import record_attention
@@ -31,15 +32,20 @@ QUICK = {"train.max_steps": 12, "train.eval_every": 6}
 
 
 def run_demo(output: Path, quick: bool = False) -> None:
-    """Train on the digits, use the saved model as a user would, and leave a report in `output`.
+    """Ask the shipped models, train on the digits, use what was saved as a user would, and leave a report in `output`.
 
-    Writes `model/`, `samples/`, `pictures/`, `report.html` and `metrics.json` over those of an older demo.
+    Writes `model/`, `samples/`, `answers/`, `pictures/`, `report.html` and `metrics.json` over those of an older demo.
 
     Args:
         output: Folder, made when absent.
         quick: Train for a few steps only.
     """
     recipe = load_recipe("digits", QUICK if quick else None)
+    with compute_threads(recipe.train.num_threads):
+        shown = ask_minis(output)
+    show.out().print("what the models answer that ship with the package:")
+    show.table(["model", "answer"], [[one.model, one.answer] for one in shown])
+    show.out().print("\nand one more, trained here and now:")
     run = prepare_run(recipe)
     show.out().print(f"data    {run.splits.description}", markup=False)
     show.out().print(f"folder  {output}", markup=False)
@@ -47,7 +53,7 @@ def run_demo(output: Path, quick: bool = False) -> None:
         findings = _find(recipe, run, output, quick)
     _print_scores(findings)
     _print_samples(findings)
-    page, pictures = build_page(findings)
+    page, pictures = build_page(findings, shown)
     for picture in pictures:
         picture.save(output / "pictures")
     write_whole(output / "report.html", page)
@@ -143,7 +149,9 @@ def _find(recipe: Recipe, run: Run, output: Path, quick: bool) -> Findings:
         steps=result.steps,
         seconds=result.seconds,
         parameters=sum(parameter.numel() for parameter in trained.parameters()),
-        samples=_ask_samples(loaded, output / "samples", images, [labels[i] for i in targets], recipe.train.seed),
+        samples=_ask_samples(
+            loaded, output / "samples" / "digits", images, [labels[i] for i in targets], recipe.train.seed
+        ),
         gazes=[look(loaded, images[np.argmax(targets == i)], labels[i]) for i in firsts],
     )
 
@@ -186,7 +194,7 @@ def _print_samples(findings: Findings) -> None:
                 "right" if sample.right else "wrong",
             ]
         )
-    show.out().print(f"\nthe saved model, asked for files in {findings.output / 'samples'}:", markup=False)
+    show.out().print(f"\nthe saved model, asked for files in {findings.output / 'samples' / 'digits'}:", markup=False)
     show.table(["file", "answer", "second", "truth", ""], rows)
 
 

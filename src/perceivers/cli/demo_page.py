@@ -3,7 +3,7 @@
 import json
 import platform
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,21 @@ from numpy.typing import NDArray
 
 from perceivers import __version__
 from perceivers.cli import pictures as draw
-from perceivers.cli.pictures import PALETTES, Gaze, Grey, Judged, Palette
-from perceivers.cli.report import Cell, Picture, code, folded, page, paragraph, section, table, tiles
+from perceivers.cli.demo_minis import Shown
+from perceivers.cli.pictures import Gaze, Grey, Judged
+from perceivers.cli.report import (
+    Cell,
+    Picture,
+    code,
+    folded,
+    heading,
+    page,
+    paragraph,
+    section,
+    table,
+    tiles,
+    two_colourings,
+)
 from perceivers.config import to_json
 from perceivers.model import PerceiverConfig
 from perceivers.tasks import Result
@@ -25,6 +38,11 @@ _SCORE_HEAD = ("model", "held-out accuracy", "errors", "parameters", "training s
 _CURVE_TEXT = (
     "Left: cross-entropy of each training batch, with augmentation and label smoothing where the recipe has them, so "
     "it does not fall to zero. Right: accuracy on the held-out images while training."
+)
+_MINIS_LEAD = (
+    "Small models that ship with the package answer first, from an image, a text, two frames, a clip and a sound. They "
+    "are one model in five forms: each reads an array of its own kind into a few latents, and is asked for what it "
+    "should give. At the end another one is trained on this machine, on handwritten digits."
 )
 _CONFUSION_TEXT = "Rows are what was written, columns what was read. Empty cells are zero."
 
@@ -148,21 +166,26 @@ class Findings:
         ]
 
 
-def build_page(findings: Findings) -> tuple[str, list[Picture]]:
-    """Return the report as HTML, and the pictures in it."""
-    curve = _picture(
+def build_page(findings: Findings, shown: Sequence[Shown]) -> tuple[str, list[Picture]]:
+    """Return the report as HTML, and the pictures in it.
+
+    Args:
+        findings: What the trained model came to.
+        shown: What the shipped models answered.
+    """
+    curve = two_colourings(
         "learning-curve",
         "Training loss and held-out accuracy over optimiser steps",
         940,
         lambda palette: draw.learning_curve(findings.history, findings.baseline.accuracy, palette),
     )
-    confusion = _picture(
+    confusion = two_colourings(
         "confusion-matrix",
         "How often each digit was read as each other digit",
         540,
         lambda palette: draw.confusion_matrix(findings.targets, findings.answers.predictions, findings.labels, palette),
     )
-    samples = _picture(
+    samples = two_colourings(
         "samples",
         "Twelve held-out digits with the answers of the loaded model",
         820,
@@ -170,7 +193,7 @@ def build_page(findings: Findings) -> tuple[str, list[Picture]]:
             [_judged_sample(sample) for sample in findings.samples], "Read from PNG files", palette
         ),
     )
-    attention = _picture(
+    attention = two_colourings(
         "attention",
         "Cross-attention of single latents and their mean over the cells of three digits",
         940,
@@ -178,6 +201,8 @@ def build_page(findings: Findings) -> tuple[str, list[Picture]]:
     )
     errors = _errors_picture(findings)
     body = [
+        *(one.html() for one in shown),
+        heading("Trained here and now", _lead(findings)),
         _headline(findings),
         section("Result", table(_SCORE_HEAD, findings.score_rows()), paragraph(_result_text(findings))),
         section("How it learned", curve.html(_CURVE_TEXT)),
@@ -190,13 +215,9 @@ def build_page(findings: Findings) -> tuple[str, list[Picture]]:
     foot = (
         f"perceivers {__version__}, torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}"
     )
-    html = page("Perceiver IO reads handwritten digits", _lead(findings), body, foot)
-    return html, [curve, confusion, samples, attention, *([errors] if errors else [])]
-
-
-def _picture(name: str, alt: str, width: int, drawing: Callable[[Palette], bytes]) -> Picture:
-    light, dark = (drawing(PALETTES[mode]) for mode in ("light", "dark"))
-    return Picture(name=name, alt=alt, light=light, dark=dark, width=width)
+    html = page("What a small Perceiver IO can do", _MINIS_LEAD, body, foot)
+    asked = [picture for one in shown for picture in one.pictures]
+    return html, [*asked, curve, confusion, samples, attention, *([errors] if errors else [])]
 
 
 def _errors_picture(findings: Findings) -> Picture | None:
@@ -214,7 +235,7 @@ def _errors_picture(findings: Findings) -> Picture | None:
         for i in wrong[:MAX_ERRORS]
     ]
     title = f"Misread digits: {len(shown)} of {len(wrong)}" if len(shown) < len(wrong) else "All misread digits"
-    return _picture(
+    return two_colourings(
         "errors",
         title,
         140 * min(len(shown), 6),

@@ -14,7 +14,7 @@ from perceivers.config import to_json
 from perceivers.model import PerceiverIO
 from perceivers.planning import count
 from perceivers.tasks import TASKS
-from perceivers.zoo import Spec, models
+from perceivers.zoo import Spec, models, read_facts
 
 # What counting all models takes half a minute for; `benchmarks/zoo_costs.py` writes it.
 COSTS_FILE = Path(__file__).parents[1] / "zoo" / "costs.json"
@@ -34,8 +34,12 @@ def list_models(*, as_json: bool) -> None:
         flops = "FLOPs not counted" if entry["flops"] is None else show.amount(entry["flops"], "FLOP")
         cost = f"{show.amount(entry['parameters'])} parameters, {flops}"
         out.print(f"  {reads} -> {answers}, {cost}", markup=False)
-        weights = f"{entry['source']}, {entry['licence']}" if entry["source"] else "none released"
+        source = "in this package" if entry["bundled"] else entry["source"]
+        weights = f"{source}, {entry['licence']}" if source else "none released"
         out.print(f"  weights: {weights}", markup=False)
+        if entry["bundled"]:
+            scores = ", ".join(f"{name} {value:g}" for name, value in entry["scores"].items())
+            out.print(f"  scores: {scores} on {entry['scored_on']}", markup=False)
 
 
 def list_tasks(*, as_json: bool) -> None:
@@ -81,6 +85,23 @@ def _model_entry(spec: Spec) -> dict[str, Any]:
         "source": spec.hub_id,
         "licence": spec.licence,
         "citation": spec.citation,
+        **_weights_entry(spec),
+    }
+
+
+def _weights_entry(spec: Spec) -> dict[str, Any]:
+    """Return whether trained weights ship with the package, and if so what is known of them."""
+    if not spec.bundled:
+        return {"bundled": False}
+    facts = read_facts(spec.name)
+    return {
+        "bundled": True,
+        "scores": facts.scores,
+        "baselines": facts.baselines,
+        "scored_on": facts.split,
+        "data": facts.data,
+        "data_licence": facts.data_licence,
+        "commands": list(facts.commands),
     }
 
 

@@ -69,14 +69,14 @@ class Judged:
     """One image with the model's answer.
 
     Args:
-        image: Grey values, (H, W).
+        image: Grey values, (H, W), drawn in the page's colours; or a picture, (H, W, 3).
         target: The true label.
         prediction: The model's label.
         confidence: The probability it gave to its answer.
         name: Caption, e.g. a file name.
     """
 
-    image: Grey
+    image: NDArray[np.uint8]
     target: str
     prediction: str
     confidence: float
@@ -110,7 +110,7 @@ def learning_curve(history: Sequence[Mapping[str, float | int]], baseline: float
 
     losses = np.array([(entry["step"], entry["loss"]) for entry in history if "loss" in entry])
     scores = np.array([(entry["step"], entry["eval_accuracy"]) for entry in history if "eval_accuracy" in entry])
-    figure = _figure(9.6, 3.5, palette)
+    figure = new_figure(9.6, 3.5, palette)
     left, right = figure.subplots(1, 2)
     left.plot(*losses.T, color=palette.accent, alpha=0.3, linewidth=0.8, label="each step")
     left.plot(losses[:, 0], _smooth(losses[:, 1]), color=palette.accent, linewidth=2, label="running mean")
@@ -118,7 +118,7 @@ def learning_curve(history: Sequence[Mapping[str, float | int]], baseline: float
     left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     left.yaxis.set_major_formatter("{x:g}")
     left.yaxis.set_minor_locator(NullLocator())
-    _dress(left, "Training loss", "optimiser steps", "cross-entropy (log scale)", palette)
+    dress(left, "Training loss", "optimiser steps", "cross-entropy (log scale)", palette)
     _legend(left, palette, "lower left")
     right.plot(*scores.T, color=palette.accent, linewidth=2, marker="o", markersize=4, label="Perceiver IO")
     right.axhline(
@@ -126,13 +126,13 @@ def learning_curve(history: Sequence[Mapping[str, float | int]], baseline: float
     )
     right.set_ylim(min(scores[:, 1].min(), baseline) - 0.05, 1.01)
     right.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _dress(right, f"Held-out accuracy: {scores[-1, 1]:.1%} at the end", "optimiser steps", "accuracy", palette)
+    dress(right, f"Held-out accuracy: {scores[-1, 1]:.1%} at the end", "optimiser steps", "accuracy", palette)
     _legend(right, palette, "lower right")
     for axes in (left, right):
         axes.set_xlim(0, losses[-1, 0] * 1.02)
         axes.grid(color=palette.line, linewidth=0.7)
         axes.set_axisbelow(True)
-    return _png(figure)
+    return as_png(figure)
 
 
 def confusion_matrix(
@@ -143,13 +143,13 @@ def confusion_matrix(
     counts = np.zeros((count, count), dtype=np.int64)
     np.add.at(counts, (targets, predictions), 1)
     right = np.eye(count, dtype=bool)
-    figure = _figure(5.6, 5.2, palette)
+    figure = new_figure(5.6, 5.2, palette)
     axes = figure.subplots()
     # The root lifts single errors above the background.
     strength = 0.3 + 0.7 * np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
     for hue, where in ((palette.accent, right), (palette.bad, ~right)):
         shown = np.where(where & (counts > 0), strength, np.nan)
-        axes.imshow(shown, cmap=_colours((palette.paper, hue)), vmin=0, vmax=1)
+        axes.imshow(shown, cmap=colours((palette.paper, hue)), vmin=0, vmax=1)
     for (row, column), value in np.ndenumerate(counts):
         if value:
             colour = palette.paper if strength[row, column] > 0.65 else palette.ink
@@ -161,37 +161,46 @@ def confusion_matrix(
     axes.grid(which="minor", color=palette.line, linewidth=0.7)
     axes.tick_params(which="both", length=0)
     correct, total = int(counts.trace()), int(counts.sum())
-    _dress(axes, f"{correct} of {total} right; errors in orange", "predicted digit", "true digit", palette)
+    dress(axes, f"{correct} of {total} right; errors in orange", "predicted digit", "true digit", palette)
     for spine in axes.spines.values():
         spine.set_visible(True)
-    return _png(figure)
+    return as_png(figure)
 
 
-def gallery(judged: Sequence[Judged], title: str, palette: Palette, *, columns: int = 6) -> bytes:
+def gallery(judged: Sequence[Judged], title: str, palette: Palette, *, columns: int = 6, side: float = 1.4) -> bytes:
     """Draw images with their predictions, right and wrong ones marked by colour, frame and sign.
 
     Args:
         judged: What to show.
-        title: What is seen.
+        title: What is seen; none where it is empty.
         palette: Colours.
         columns: Images a row.
+        side: Width and height of an image in inches; labels in words want more room than digits.
     """
     columns = min(columns, len(judged))
     rows = -(-len(judged) // columns)
-    figure = _figure(max(1.4 * columns, 3.2), 1.9 * rows + 0.5, palette)
-    figure.suptitle(title, color=palette.ink, fontsize=11, fontweight="bold")
+    figure = new_figure(max(side * columns, 3.2), (side + 0.5) * rows + 0.5, palette)
+    if title:
+        figure.suptitle(title, color=palette.ink, fontsize=11, fontweight="bold")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(judged) :]:
         axes.set_axis_off()
     for axes, one in zip(grid.flat, judged, strict=False):
         correct = one.prediction == one.target
         colour = palette.good if correct else palette.bad
-        _show_digit(axes, one.image, palette, colour)
+        if one.image.ndim == 2:
+            _show_digit(axes, one.image, palette, colour)
+        else:
+            axes.imshow(one.image)
+            bare(axes, colour, 1.5)
         sign, truth = ("\u2713", "") if correct else ("\u2717", f", is {one.target}")
-        axes.set_title(f"{sign} {one.prediction}{truth}", color=colour, fontsize=10, fontweight="bold")
+        title = f"{sign} {one.prediction}{truth}"
+        # About 14 bold characters stand above an inch.
+        title = title if len(title) < 14 * side else title.replace(", ", "\n")
+        axes.set_title(title, color=colour, fontsize=10, fontweight="bold")
         caption = f"{one.confidence:.1%}" + (f"\n{one.name}" if one.name else "")
         axes.set_xlabel(caption, color=palette.faint, fontsize=8)
-    return _png(figure)
+    return as_png(figure)
 
 
 def attention_maps(gazes: Sequence[Gaze], palette: Palette, *, num_latents: int = 6) -> bytes:
@@ -204,9 +213,9 @@ def attention_maps(gazes: Sequence[Gaze], palette: Palette, *, num_latents: int 
     chosen = pick_latents(np.mean(shares, axis=0), num_latents)
     top = float(np.percentile(np.stack([share[chosen] for share in shares]), 99.5))
     columns = 2 + len(chosen)
-    figure = _figure(1.15 * columns + 0.8, 1.18 * len(gazes) + 0.45, palette)
+    figure = new_figure(1.15 * columns + 0.8, 1.18 * len(gazes) + 0.45, palette)
     grid = figure.subplots(len(gazes), columns, squeeze=False)
-    heat = _colours(palette.heat)
+    heat = colours(palette.heat)
     drawn = None
     for row, gaze, share in zip(grid, gazes, shares, strict=True):
         _show_digit(row[0], gaze.image, palette, palette.line)
@@ -215,7 +224,7 @@ def attention_maps(gazes: Sequence[Gaze], palette: Palette, *, num_latents: int 
             height, width = gaze.image.shape
             drawn = axes.imshow(shown, cmap=heat, vmin=0, vmax=max(top, 1.0), extent=(0, width, height, 0))
             _outline(axes, gaze.image, palette)
-            _bare(axes, palette.line)
+            bare(axes, palette.line)
     heads = ["input", f"mean of {len(gazes[0].maps)}", *(f"latent {index}" for index in chosen)]
     for axes, head in zip(grid[0], heads, strict=True):
         axes.set_title(head, color=palette.ink, fontsize=9)
@@ -224,7 +233,7 @@ def attention_maps(gazes: Sequence[Gaze], palette: Palette, *, num_latents: int 
     bar.set_label("attention (1 = even share)", color=palette.faint, fontsize=8)
     bar.ax.tick_params(colors=palette.faint, labelsize=8)
     bar.outline.set_edgecolor(palette.line)  # pyright: ignore[reportCallIssue]
-    return _png(figure)
+    return as_png(figure)
 
 
 def pick_latents(maps: NDArray[np.floating], count: int) -> list[int]:
@@ -243,26 +252,29 @@ def pick_latents(maps: NDArray[np.floating], count: int) -> list[int]:
     return chosen
 
 
-def _figure(width: float, height: float, palette: Palette) -> "Figure":
+def new_figure(width: float, height: float, palette: Palette) -> "Figure":
+    """Return an empty figure, of a size in inches, that lays itself out."""
     # A figure without pyplot draws by Agg and leaves matplotlib's global state alone.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=150, facecolor=palette.paper, layout="constrained")
 
 
-def _png(figure: "Figure") -> bytes:
+def as_png(figure: "Figure") -> bytes:
+    """Return the figure as a PNG file that is the same each time."""
     target = io.BytesIO()
     figure.savefig(target, format="png", metadata={"Software": None})
     return target.getvalue()
 
 
-def _colours(stops: Sequence[str]) -> "LinearSegmentedColormap":
+def colours(stops: Sequence[str]) -> "LinearSegmentedColormap":
+    """Return the colours between `stops`, from nothing to much."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("stops", list(stops))
 
 
-def _dress(axes: "Axes", title: str, x_label: str, y_label: str, palette: Palette) -> None:
+def dress(axes: "Axes", title: str, x_label: str, y_label: str, palette: Palette) -> None:
     """Give the axes title, labels and the palette's colours."""
     axes.set_facecolor(palette.paper)
     axes.set_title(title, color=palette.ink, fontsize=11, fontweight="bold", loc="left")
@@ -278,7 +290,7 @@ def _legend(axes: "Axes", palette: Palette, place: Literal["lower left", "lower 
     axes.legend(loc=place, fontsize=8, facecolor=palette.paper, edgecolor=palette.line, labelcolor=palette.ink)
 
 
-def _bare(axes: "Axes", frame: str, width: float = 1.0) -> None:
+def bare(axes: "Axes", frame: str, width: float = 1.0) -> None:
     """Leave a frame and nothing else."""
     axes.set_xticks([])
     axes.set_yticks([])
@@ -288,8 +300,8 @@ def _bare(axes: "Axes", frame: str, width: float = 1.0) -> None:
 
 
 def _show_digit(axes: "Axes", image: Grey, palette: Palette, frame: str) -> None:
-    axes.imshow(image, cmap=_colours((palette.paper, palette.ink)), vmin=0, vmax=255, interpolation="nearest")
-    _bare(axes, frame, 1.5)
+    axes.imshow(image, cmap=colours((palette.paper, palette.ink)), vmin=0, vmax=255, interpolation="nearest")
+    bare(axes, frame, 1.5)
 
 
 def _outline(axes: "Axes", image: Grey, palette: Palette) -> None:

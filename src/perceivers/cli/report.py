@@ -1,11 +1,12 @@
 """The demo's report: one HTML page with its style and pictures inside, readable in light and dark."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from perceivers.cli.pictures import PALETTES, Palette
 from perceivers.processing.files import write_whole
 
 _STYLE = """
@@ -17,6 +18,7 @@ _STYLE = """
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
 main { max-width: 62rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem; }
+h1.part { margin-top: 3rem; }
 h2 { font-size: 1.2rem; margin: 0 0 .5rem; }
 p { max-width: 46rem; margin: .4rem 0 .8rem; }
 .lead, figcaption, footer { color: var(--faint); }
@@ -30,6 +32,10 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 figure { margin: .6rem 0 0; }
 figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
 figcaption { font-size: .88rem; margin-top: .5rem; }
+figure video { display: block; max-width: 100%; margin: 0 auto; image-rendering: pixelated; }
+.sounds { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: .6rem; margin-top: .6rem; }
+.sounds audio { width: 100%; height: 2.2rem; }
+.sounds span { color: var(--faint); font-size: .86rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .93rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
@@ -77,6 +83,19 @@ class Picture:
         write_whole(folder / f"{self.name}-dark.png", self.dark)
 
 
+def two_colourings(name: str, alt: str, width: int, drawing: Callable[[Palette], bytes]) -> Picture:
+    """Draw a picture in both colourings.
+
+    Args:
+        name: As in `Picture`.
+        alt: Likewise.
+        width: Likewise.
+        drawing: What draws it as PNG.
+    """
+    light, dark = (drawing(PALETTES[mode]) for mode in ("light", "dark"))
+    return Picture(name=name, alt=alt, light=light, dark=dark, width=width)
+
+
 @dataclass(frozen=True)
 class Cell:
     """A table's cell that is marked as right or wrong."""
@@ -111,6 +130,11 @@ def section(title: str, *parts: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
 
 
+def heading(title: str, lead: str) -> str:
+    """Return the heading of a part of the page, with a sentence or two below it."""
+    return f'<h1 class="part">{escape(title)}</h1><p class="lead">{escape(lead)}</p>'
+
+
 def paragraph(text: str) -> str:
     """Return plain text as a paragraph."""
     return f"<p>{escape(text)}</p>"
@@ -124,6 +148,31 @@ def code(text: str) -> str:
 def folded(summary: str, part: str) -> str:
     """Return `part`, which is HTML, folded away under `summary`."""
     return f"<details><summary>{escape(summary)}</summary>{part}</details>"
+
+
+def film(mp4: bytes, caption: str, width: int) -> str:
+    """Return a video with controls, which is inside the page.
+
+    Args:
+        mp4: The file.
+        caption: What is seen and heard.
+        width: Width on the page in CSS pixels.
+    """
+    source = f"data:video/mp4;base64,{base64.b64encode(mp4).decode()}"
+    return (
+        f'<figure><video controls loop src="{source}" width="{width}"></video>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def sounds(clips: Mapping[str, bytes]) -> str:
+    """Return sounds with controls, name -> WAV file, which are inside the page."""
+    parts = [
+        f'<div><audio controls src="data:audio/wav;base64,{base64.b64encode(wav).decode()}"></audio>'
+        f"<span>{escape(name)}</span></div>"
+        for name, wav in clips.items()
+    ]
+    return f'<div class="sounds">{"".join(parts)}</div>'
 
 
 def page(title: str, lead: str, body: Sequence[str], foot: str) -> str:

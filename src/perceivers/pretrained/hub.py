@@ -69,7 +69,8 @@ def fetch(repo_id: str, *, revision: str | None = None, token: str | None = None
     # Before the more general absence of a file, whose kind it is.
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise ValueError(
-            f"'{repo_id}' is not in the cache and the Hub cannot be reached; go online once, or give a folder"
+            f"'{repo_id}' is not in the cache and the Hub cannot be reached; go online once, or give a folder, or "
+            f"'mini', the small model of the task that ships with the package"
         ) from error
     except EntryNotFoundError as error:
         raise ValueError(f"'{repo_id}' lacks {CONFIG_FILE} or all of {list(WEIGHT_FILES)}") from error

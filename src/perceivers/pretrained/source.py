@@ -15,7 +15,7 @@ from perceivers.pretrained.hf_fields import placeholders
 from perceivers.pretrained.hf_folder import is_hf_folder, load_hf_folder
 from perceivers.pretrained.hub import fetch, is_repo_id
 from perceivers.pretrained.pickles import read_pickle
-from perceivers.zoo import ZOO, Spec, label_names, models
+from perceivers.zoo import MINI, ZOO, Spec, bundled_folder, bundled_models, label_names, models
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def open_source(
 
     Args:
         source: A folder that `save` or `perceivers train` wrote, a folder in the layout of Hugging Face
-            `transformers`, a checkpoint file of the original (`*.pickle`, `*.pystate`), a name of the zoo with
-            released weights, or a repository of the Hub, `owner/name`.
+            `transformers`, a checkpoint file of the original (`*.pickle`, `*.pystate`), a name of the zoo whose
+            weights ship with the package or are released, or a repository of the Hub, `owner/name`.
         numerics: For weights in the layout of `transformers`: compute as it does ("transformers"), or as the
             original did ("original"). `None` takes the original for the released models, whose weights are the
             original's, and `transformers` for all others.
@@ -81,6 +81,10 @@ def open_source(
         return _open_checkpoint(path, config, num_labels)
     if path.is_dir():
         return _open_folder(path, f"{source} (folder)", numerics, num_labels, None)
+    if str(source) in [spec.name for spec in bundled_models()]:
+        if revision is not None:
+            raise ValueError(f"revision names a commit of a repository; '{source}' ships with the package")
+        return _open_folder(bundled_folder(str(source)), f"{source} (in the package)", numerics, num_labels, None)
     spec, repo_id = _find_repository(str(source))
     folder = fetch(repo_id, revision=revision, token=token)
     origin = f"{repo_id}@{revision} (Hub)" if revision else f"{repo_id} (Hub)"
@@ -90,6 +94,9 @@ def open_source(
 def _find_repository(source: str) -> tuple[Spec | None, str]:
     """Return the repository of `source`, with its entry in the zoo when it is a released model's."""
     released = {spec.name: spec for spec in models() if spec.hub_id is not None}
+    bundled = {spec.name: spec for spec in bundled_models()}
+    if source == MINI:
+        raise ValueError(f"'{MINI}' is the mini of a task, and no task is named; choices = {list(bundled)}")
     if source in ZOO and source not in released:
         raise ValueError(f"'{source}' has no released weights; fresh ones come from perceivers.build")
     for spec in released.values():
@@ -97,8 +104,8 @@ def _find_repository(source: str) -> tuple[Spec | None, str]:
             return spec, spec.hub_id
     if not is_repo_id(source):
         raise ValueError(
-            f"'{source}' is no file, no folder, no repository (owner/name) and no released model; "
-            f"choices = {sorted(released)}"
+            f"'{source}' is no file, no folder, no repository (owner/name) and no model with weights; "
+            f"choices = {sorted([*released, *bundled])}"
         )
     return None, source
 

@@ -22,6 +22,7 @@ from perceivers.pretrained.source import Loaded, open_source
 from perceivers.quantization import quantize_int8
 from perceivers.rollout import attention_rollout, input_attention
 from perceivers.tasks.base import TASKS, Result, Task, task_from_json, to_device
+from perceivers.zoo import MINI, mini_of
 
 # What is followed: from the outputs through all layers, or the latents' first look at the input alone.
 GAZES = ("rollout", "read")
@@ -204,8 +205,9 @@ def pipeline(
 
     Args:
         task: Name of the task, e.g. "image-classification"; `None` takes the one the model was trained for.
-        model: What `perceivers.load` takes: a folder, a checkpoint file, a name of the zoo, a repository of the Hub.
-            `None` takes the released model of the task, from the Hub or its cache; no other weights take its place.
+        model: What `perceivers.load` takes: a folder, a checkpoint file, a name of the zoo, a repository of the Hub;
+            or "mini", the small model of the task that ships with the package. `None` takes the released model of the
+            task, from the Hub or its cache; no other weights take its place.
         settings: Settings of the task to change, by dotted path, e.g. `{"even_tiles": True}` for optical flow.
         device: Where to run it, e.g. "cpu" or "cuda".
         memory: As in `Pipeline`.
@@ -223,6 +225,8 @@ def pipeline(
         model = None if task is None else TASKS[task].released_model
     if model is None:
         raise ValueError("name a model: a folder of one that was trained or saved here, a repository, a checkpoint")
+    if model == MINI and task is not None:
+        model = mini_of(task)
     loaded = open_source(model, numerics=numerics, revision=revision, token=token)
     fitted, trained, origin = _task_of(loaded, task, str(model)), loaded.model, loaded.origin
     if settings:

@@ -21,7 +21,7 @@ from perceivers.train.card import About
 from perceivers.train.config import TrainConfig
 from perceivers.train.loop import Trainer
 from perceivers.train.transfer import Start, transfer, with_head
-from perceivers.zoo import ZOO
+from perceivers.zoo import MINI, ZOO, mini_of
 
 RECIPE_FILE = "recipe.yaml"
 
@@ -32,8 +32,9 @@ class Recipe:
 
     Args:
         task: Name of the task.
-        model: Name in the zoo for fresh weights, or a trained model to go on from (anything that `load` takes), which
-            gets a new head where it was trained for another task; `None` takes the task's default.
+        model: Name in the zoo for fresh weights, or a trained model to go on from (anything that `load` takes, minis
+            among them, and "mini" for the task's own), which gets a new head where it was trained for another task;
+            `None` takes the task's default.
         overrides: Fields of the model's config to change, by dotted path.
         data: The data.
         settings: Fields of the task's settings.
@@ -204,8 +205,13 @@ def _load_splits(recipe: Recipe, config: PerceiverConfig) -> Splits:
     return load_data(recipe.data, task_class.roles_for(config), optional_roles=task_class.optional_roles)
 
 
+def _is_form(source: str) -> bool:
+    """Return whether a model is named that has no weights but random ones, or whose released weights are not meant."""
+    return source in ZOO and not ZOO[source].bundled
+
+
 def _start_in_words(source: str, fresh: Sequence[str]) -> str:
-    if source in ZOO:
+    if _is_form(source):
         return f"random weights of the form '{source}'"
     parts = ", ".join(dict.fromkeys(weight.partition(".")[0] for weight in fresh))
     return f"the weights of '{_name(source)}'" + (f", with new {parts}" if parts else "")
@@ -214,17 +220,18 @@ def _start_in_words(source: str, fresh: Sequence[str]) -> str:
 def _start(source: str, task_class: type[Task[Any]]) -> tuple[Start, PerceiverIO | None, Mapping[str, Any]]:
     """Return where a run starts, the weights that are taken over, and settings of the task.
 
-    A name of the zoo gives fresh weights; anything else that can be loaded gives trained ones. A model that was made
-    for the same task is taken as it is, and one that was trained for it brings its settings along: how images are cut,
-    for example. Others get what the task asks with.
+    A name of the zoo gives fresh weights, unless it is a mini's; that and anything else that can be loaded gives
+    trained ones. A model that was made for the same task is taken as it is, and one that was trained for it brings its
+    settings along: how images are cut, for example. Others get what the task asks with.
     """
-    if source in ZOO:
+    if _is_form(source):
         spec = ZOO[source]
         made_for_it = spec.task == task_class.name
         usual = task_class.usual_model(spec.config)
         return Start(spec.config) if made_for_it else with_head(spec.config, usual), None, {}
+    name = mini_of(task_class.name) if source == MINI else source
     try:
-        loaded = open_source(source)
+        loaded = open_source(name)
     except ValueError as error:
         raise ValueError(f"model '{source}' is not in the zoo ({list(ZOO)}), and no trained one: {error}") from error
     config = loaded.model.config

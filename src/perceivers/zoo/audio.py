@@ -8,7 +8,7 @@ from perceivers.decoders import CrossAttentionDecoderConfig
 from perceivers.model import EncoderConfig, PerceiverConfig
 from perceivers.nn.positions import FourierPositionConfig, PositionedConfig
 from perceivers.zoo.citations import PERCEIVER, PERCEIVER_BIBTEX
-from perceivers.zoo.spec import ZOO, Spec
+from perceivers.zoo.spec import ZOO, Spec, add_mini
 
 _SECOND = 8000
 
@@ -75,4 +75,11 @@ ZOO.add(
             )
         ),
     ),
+)
+
+add_mini(
+    "audio-mini",
+    "audio-spectrogram-small",
+    "Spoken English digits in a second of sound at 8 kHz",
+    licence="CC BY-SA 4.0",
 )

@@ -4,7 +4,7 @@ from perceivers.adapters.flow import FlowInputConfig, FlowOutputConfig, TokenQue
 from perceivers.decoders import CrossAttentionDecoderConfig
 from perceivers.model import EncoderConfig, PerceiverConfig
 from perceivers.nn.positions import FourierPositionConfig, PositionedConfig
-from perceivers.zoo.spec import ZOO, Spec
+from perceivers.zoo.spec import ZOO, Spec, add_mini
 
 ZOO.add(
     "optical-flow",
@@ -101,4 +101,11 @@ ZOO.add(
             outputs=FlowOutputConfig(scale=1.0, zero_init=False),
         ),
     ),
+)
+
+add_mini(
+    "flow-mini",
+    "optical-flow-whole",
+    "Optical flow of frames of any size, read as a whole at 24x32 pixels",
+    licence="Apache-2.0",
 )

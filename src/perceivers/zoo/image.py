@@ -7,7 +7,7 @@ from perceivers.decoders import AverageDecoderConfig, CrossAttentionDecoderConfi
 from perceivers.model import EncoderConfig, PerceiverConfig
 from perceivers.nn.positions import FourierPositionConfig, LearnedPositionConfig, PositionedConfig
 from perceivers.zoo.citations import PERCEIVER, PERCEIVER_BIBTEX
-from perceivers.zoo.spec import ZOO, Spec
+from perceivers.zoo.spec import ZOO, Spec, add_mini
 
 # Channel statistics of ImageNet, for values in [0, 1].
 _MEAN = (0.485, 0.456, 0.406)
@@ -129,6 +129,35 @@ ZOO.add(
             outputs=LabelOutputConfig(num_classes=10),
         ),
     ),
+)
+
+ZOO.add(
+    "image-conv-small",
+    Spec(
+        name="image-conv-small",
+        task="image-classification",
+        summary="Classifier for 64x64 images from a convolution and max-pooling, sized for a CPU",
+        config=PerceiverConfig(
+            inputs=ConvInputConfig(
+                image_size=(64, 64),
+                num_channels=64,
+                mean=(0.5,),
+                std=(0.25,),
+                positioned=_fourier(16, num_bands=8),
+            ),
+            encoder=_SMALL_ENCODER,
+            queries=LearnedQueryConfig(num_channels=96),
+            decoder=CrossAttentionDecoderConfig(num_heads=4, query_residual=True),
+            outputs=LabelOutputConfig(num_classes=10),
+        ),
+    ),
+)
+
+add_mini(
+    "image-mini",
+    "image-conv-small",
+    "Land use in satellite images of 64x64 pixels: ten classes of EuroSAT",
+    licence="MIT",
 )
 
 ZOO.add(

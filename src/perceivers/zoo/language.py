@@ -5,7 +5,7 @@ from perceivers.adapters.text import TextInputConfig, TextNeighboursQueryConfig,
 from perceivers.decoders import CrossAttentionDecoderConfig
 from perceivers.model import EncoderConfig, PerceiverConfig
 from perceivers.nn.positions import LearnedPositionConfig, PositionedConfig
-from perceivers.zoo.spec import ZOO, Spec
+from perceivers.zoo.spec import ZOO, Spec, add_mini
 
 
 def _text_input(
@@ -125,6 +125,13 @@ ZOO.add(
             outputs=TextOutputConfig(),
         ),
     ),
+)
+
+add_mini(
+    "text-mini",
+    "language-neighbours-small",
+    "Masked language modelling on English novels and plays, windows of 512 bytes",
+    licence="Apache-2.0",
 )
 
 ZOO.add(

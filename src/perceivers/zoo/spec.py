@@ -1,11 +1,13 @@
 """What the zoo knows of a model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+from perceivers.config import override
 from perceivers.model import PerceiverConfig
 from perceivers.registry import Registry
 from perceivers.zoo.citations import PERCEIVER_IO, PERCEIVER_IO_BIBTEX
@@ -20,8 +22,9 @@ class Spec:
         task: The task it is made for, or `None` for a part of an agent, which no task trains.
         summary: One line.
         config: The model.
-        licence: Licence of the released weights, or `None` when there are none.
+        licence: Licence of the released or shipped weights, or `None` when there are none.
         hub_id: Repository of the Hugging Face Hub with the released weights, or `None`.
+        bundled: Whether trained weights ship with the package, in `bundled_folder`.
         labels: Name of the list of what its outputs mean, for `label_names`, or `None`.
         settings: Settings of its task that the released weights want.
         citation: Where the model is described, as a line of text.
@@ -34,11 +37,15 @@ class Spec:
     config: PerceiverConfig
     licence: str | None = None
     hub_id: str | None = None
+    bundled: bool = False
     labels: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     citation: str = PERCEIVER_IO
     bibtex: str = PERCEIVER_IO_BIBTEX
 
+
+# Stands for the model that ships with the package for a task.
+MINI = "mini"
 
 ZOO: Registry[Spec] = Registry("model")
 
@@ -55,6 +62,44 @@ def find_spec(name: str) -> Spec:
         ValueError: There is none.
     """
     return {spec.hub_id: spec for spec in models()}.get(name) or ZOO[name]
+
+
+def bundled_models() -> list[Spec]:
+    """Return the entries whose trained weights ship with the package, by name."""
+    return [spec for spec in models() if spec.bundled]
+
+
+def mini_of(task: str) -> str:
+    """Return the name of the model that ships with the package for a task.
+
+    Raises:
+        ValueError: There is none.
+    """
+    minis = {spec.task: spec.name for spec in bundled_models()}
+    if task not in minis:
+        raise ValueError(f"no model for '{task}' ships with the package; choices = {list(minis.values())}")
+    return minis[task]
+
+
+def bundled_folder(name: str) -> Path:
+    """Return the folder in the package with config, weights, facts and card of the mini called `name`."""
+    return Path(__file__).parent / "weights" / name
+
+
+def add_mini(name: str, form: str, summary: str, *, licence: str, overrides: Mapping[str, Any] | None = None) -> None:
+    """Enter a model whose trained weights ship with the package, and whose config is that of another entry.
+
+    Args:
+        name: Its name.
+        form: The other entry, for the same task.
+        summary: One line.
+        licence: Licence of the weights.
+        overrides: Fields of the config that the data changed.
+    """
+    base = ZOO[form]
+    config = override(base.config, overrides or {})
+    changes = {"name": name, "summary": summary, "licence": licence, "bundled": True, "config": config}
+    ZOO.add(name, replace(base, **changes))
 
 
 @cache

@@ -1,16 +1,17 @@
 """Video with sound and label, auto-encoded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from perceivers.adapters.audio import AudioInputConfig, AudioOutputConfig
 from perceivers.adapters.image import GridQueryConfig, PixelOutputConfig
 from perceivers.adapters.label import LabelInputConfig, LabelOutputConfig, LearnedQueryConfig
 from perceivers.adapters.multimodal import MultimodalInputConfig, MultimodalOutputConfig, MultimodalQueryConfig
 from perceivers.adapters.video import VideoInputConfig, VideoOutputConfig
+from perceivers.config import override
 from perceivers.decoders import CrossAttentionDecoderConfig
 from perceivers.model import EncoderConfig, PerceiverConfig
 from perceivers.nn.positions import FourierPositionConfig, PositionedConfig
-from perceivers.zoo.spec import ZOO, Spec
+from perceivers.zoo.spec import ZOO, Spec, add_mini
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,4 +185,21 @@ ZOO.add(
             answers_blocks=True,
         ),
     ),
+)
+
+ZOO.add(
+    "clips-short-code",
+    replace(
+        ZOO["clips-small"],
+        name="clips-short-code",
+        summary="The model of clips with a code of 8 x 16 numbers, sized for a CPU",
+        config=override(ZOO["clips-small"].config, {"encoder.num_latents": 8, "encoder.latent_channels": 16}),
+    ),
+)
+
+add_mini(
+    "video-mini",
+    "clips-short-code",
+    "Clips of 8 frames of 32x32 pixels with sound and label, through 128 numbers and back",
+    licence="Apache-2.0",
 )

@@ -5,11 +5,10 @@ python benchmarks/linear_cost.py [PICTURE.png]
 Reading: a Perceiver with 32 latents of 96 sees images of single pixels with Fourier positions, from 16x16 to 2048x2048;
 beside it one self-attention layer of the same width sees the same numbers of tokens, as long as that takes less than a
 few seconds. Answering: `flow-mini`'s decoder is asked for 64 to 1,048,576 pixels. Each time is the least of five, CPU
-seconds of one thread; the slope is that of the logarithms between the largest size and the one before it: 1 where twice
-as much costs twice as much, 2 where it costs four times as much.
+seconds of one thread; the slope is that of a straight line through the logarithms of the larger half: 1 where twice as
+much costs twice as much, 2 where it costs four times as much.
 """
 
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -44,9 +43,10 @@ def cost(run: Callable[[], object]) -> float:
 
 
 def slope(curve: dict[int, float]) -> float:
-    """Return the power with which a cost grows at the end of its curve."""
-    (size, seconds), (larger, longer) = list(curve.items())[-2:]
-    return math.log(longer / seconds) / math.log(larger / size)
+    """Return the power with which the larger half of a curve grows."""
+    half = len(curve) // 2
+    sizes, seconds = (np.log(list(values)[half:]) for values in (curve.keys(), curve.values()))
+    return float(np.polyfit(sizes, seconds, 1)[0])
 
 
 def reading() -> dict[int, float]:

@@ -45,7 +45,9 @@ def test_models_json_describes_the_whole_zoo(cli) -> None:
     entries = {entry["name"]: entry for entry in json.loads(cli("models", "--json").stdout)}
     assert sorted(entries) == list(ZOO)
     keys = ["name", "task", "parameters", "flops", "inputs", "outputs", "summary", "source", "licence", "citation"]
-    assert all(list(entry) == keys for entry in entries.values())
+    keys += ["bundled"]
+    more = ["scores", "baselines", "scored_on", "data", "data_licence", "commands"]
+    assert all(list(entry) == keys + more * entry["bundled"] for entry in entries.values())
     # The published size of the model, which the released weights confirm.
     assert entries["language"]["parameters"] == 201_108_230
     assert entries["language"]["source"] == "deepmind/language-perceiver"

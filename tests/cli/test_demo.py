@@ -8,7 +8,7 @@ import shlex
 import shutil
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from html import unescape
+from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,7 +21,9 @@ import perceivers
 from perceivers.cli.app import app
 from perceivers.cli.demo import QUICK, as_arrays, compare, fit_baseline, look, run_demo
 from perceivers.data import DataConfig, load_data
+from perceivers.data.samples import sample_names
 from perceivers.train import evaluate
+from perceivers.zoo import bundled_models, read_facts
 
 INSIDE = ("image/png", "video/mp4", "audio/wav")
 MINIS = ("mini-clip", "mini-flow", "mini-images", "mini-sounds", "mini-words")
@@ -118,6 +120,21 @@ def test_the_report_needs_no_other_file(demo: Demo) -> None:
     beside = {path.name: path.read_bytes() for path in (demo.folder / "pictures").iterdir()}
     assert sorted(beside) == sorted(f"{name}{mode}.png" for name in PICTURES for mode in ("", "-dark"))
     assert inside == set(beside.values())
+
+
+def test_the_shipped_models_are_asked(demo: Demo) -> None:
+    files = {path.relative_to(demo.folder / "samples").as_posix() for path in (demo.folder / "samples").rglob("*.*")}
+    assert {*sample_names(), "README.md"} <= files
+    for spec in bundled_models():
+        (line,) = (line for line in demo.printed.splitlines() if line.startswith(f"{spec.name} "))
+        assert line.removeprefix(spec.name).strip()
+        for limit in read_facts(spec.name).limits:
+            assert escape(limit) in demo.html
+    command = re.search(r"<pre>(perceivers predict audio-classification .*?)</pre>", demo.html)
+    assert command is not None
+    result = CliRunner().invoke(app, shlex.split(unescape(command[1]))[1:])
+    assert result.exit_code == 0, result.output
+    assert "in the package" in result.output
 
 
 def test_the_report_and_the_terminal_tell_the_scores(demo: Demo) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from perceivers.processing.text import ByteTokenizer
-from perceivers.tasks.filling import Question, Window, fillings, read_question, windows_around
+from perceivers.tasks.filling import Question, Window, best_at_once, fillings, read_question, windows_around
 
 TOKENIZER = ByteTokenizer()
 
@@ -99,7 +99,7 @@ def test_neighbours_decide_what_is_utf8() -> None:
     scores = np.log(np.full((1, 256), 1e-3))
     scores[0, ord("a")] = 0.0
     scores[0, 0xC4] = -1.0
-    ((best, *_),) = fillings(asked, [scores], 3)
+    ((best, *_),) = fillings(asked, [best_at_once(asked, 0, scores, 3)])
     assert best["token"] == [0xC4 + 6]
     assert best["sequence"] == bytes([0xC4, "é".encode()[1]]).decode()
     assert best["score"] == pytest.approx(np.exp(-1))

@@ -15,7 +15,7 @@ from perceivers.cli.mini_pictures import Blank, Heard, Panel, as_rgb, clip_rows,
 from perceivers.cli.pictures import Judged, gallery
 from perceivers.cli.report import Picture, code, film, folded, paragraph, section, sounds, table, two_colourings
 from perceivers.data import DataConfig, load_data
-from perceivers.data.samples import sample, sample_names
+from perceivers.data.samples import LICENCES, sample, sample_names
 from perceivers.processing.flow import read_flow
 from perceivers.processing.flow_pictures import end_point_error, flow_picture
 from perceivers.processing.image import read_image
@@ -74,7 +74,7 @@ class Shown:
 
 def ask_minis(output: Path) -> list[Shown]:
     """Ask each model that ships with the package about the files that do, which are copied into `output` first."""
-    for name in sample_names():
+    for name in (*sample_names(), LICENCES):
         target = output / "samples" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(sample(name), target)
@@ -84,7 +84,7 @@ def ask_minis(output: Path) -> list[Shown]:
 
 def _ask_images(output: Path) -> Shown:
     pipe = pipeline("image-classification", "mini")
-    paths = sorted((output / "samples" / "images").iterdir())
+    paths = _copied(output, "images")
     results = pipe(paths, top_k=1)
     judged = [
         Judged(
@@ -233,7 +233,7 @@ def _ask_clip(output: Path) -> Shown:
 
 def _ask_sounds(output: Path) -> Shown:
     pipe = pipeline("audio-classification", "mini")
-    paths = sorted((output / "samples" / "sounds").iterdir())
+    paths = _copied(output, "sounds")
     results = pipe(paths, top_k=1)
     rate = pipe.task.settings.sample_rate
     heard = [
@@ -261,6 +261,10 @@ def _ask_sounds(output: Path) -> Shown:
         parts=(folded("Listen", players),),
         command=f"perceivers predict audio-classification {_quoted(paths[0])} --model mini",
     )
+
+
+def _copied(output: Path, kind: str) -> list[Path]:
+    return [output / "samples" / name for name in sample_names() if name.startswith(f"{kind}/")]
 
 
 def _quoted(*paths: Path) -> str:

@@ -29,6 +29,7 @@ from perceivers.cli.report import (
     two_colourings,
 )
 from perceivers.config import to_json
+from perceivers.data.samples import LICENCES
 from perceivers.model import PerceiverConfig
 from perceivers.tasks import Result
 from perceivers.train.recipe import RECIPE_FILE, Recipe, recipe_text
@@ -213,7 +214,9 @@ def build_page(findings: Findings, shown: Sequence[Shown]) -> tuple[str, list[Pi
         section("Do it again", code(_commands(findings))),
     ]
     foot = (
-        f"perceivers {__version__}, torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}"
+        f"perceivers {__version__}, torch {torch.__version__}, Python {platform.python_version()}, "
+        f"{platform.machine()}. Images, frames, sounds and passages: sources and licences in "
+        f"{findings.output / 'samples' / LICENCES}."
     )
     html = page("What a small Perceiver IO can do", _MINIS_LEAD, body, foot)
     asked = [picture for one in shown for picture in one.pictures]

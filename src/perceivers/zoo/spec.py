@@ -7,7 +7,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from perceivers.config import override
 from perceivers.model import PerceiverConfig
 from perceivers.registry import Registry
 from perceivers.zoo.citations import PERCEIVER_IO, PERCEIVER_IO_BIBTEX
@@ -86,7 +85,7 @@ def bundled_folder(name: str) -> Path:
     return Path(__file__).parent / "weights" / name
 
 
-def add_mini(name: str, form: str, summary: str, *, licence: str, overrides: Mapping[str, Any] | None = None) -> None:
+def add_mini(name: str, form: str, summary: str, *, licence: str) -> None:
     """Enter a model whose trained weights ship with the package, and whose config is that of another entry.
 
     Args:
@@ -94,12 +93,8 @@ def add_mini(name: str, form: str, summary: str, *, licence: str, overrides: Map
         form: The other entry, for the same task.
         summary: One line.
         licence: Licence of the weights.
-        overrides: Fields of the config that the data changed.
     """
-    base = ZOO[form]
-    config = override(base.config, overrides or {})
-    changes = {"name": name, "summary": summary, "licence": licence, "bundled": True, "config": config}
-    ZOO.add(name, replace(base, **changes))
+    ZOO.add(name, replace(ZOO[form], name=name, summary=summary, licence=licence, bundled=True))
 
 
 @cache

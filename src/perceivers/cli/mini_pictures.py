@@ -9,7 +9,7 @@ from jaxtyping import Float32, Num, UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
-from perceivers.cli.pictures import Palette, as_png, bare, colours, dress, new_figure
+from perceivers.cli.pictures import Palette, as_png, bare, cells, colours, dress, entitle, new_figure
 from perceivers.processing.video_pictures import spectrogram
 
 if TYPE_CHECKING:
@@ -78,13 +78,10 @@ def word_bars(blanks: Sequence[Blank], palette: Palette, *, columns: int = 2) ->
     """Draw the candidates of each hidden word as bars, the true word in a colour of its own."""
     rows = -(-len(blanks) // columns)
     figure = new_figure(4.8 * columns, 1.75 * rows, palette)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(blanks) :]:
-        axes.set_axis_off()
-    for axes, blank in zip(grid.flat, blanks, strict=False):
+    for axes, blank in zip(cells(figure, len(blanks), columns), blanks, strict=True):
         words, shares = zip(*blank.candidates, strict=True)
         hues = [palette.good if word == blank.truth else palette.accent for word in words]
-        places = np.arange(len(words))
+        places = range(len(words))
         axes.barh(places, shares, color=hues, height=0.7)
         # White space at its ends would not be seen.
         axes.set_yticks(places, [word if word == word.strip() else repr(word) for word in words])
@@ -164,17 +161,11 @@ def sound_gallery(heard: Sequence[Heard], palette: Palette, *, columns: int = 5)
     """Draw the spectrogram of each sound with its answer, right and wrong ones marked by colour, frame and sign."""
     rows = -(-len(heard) // columns)
     figure = new_figure(1.9 * columns, 1.95 * rows, palette)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(heard) :]:
-        axes.set_axis_off()
-    for axes, one in zip(grid.flat, heard, strict=False):
-        right = one.prediction == one.truth
-        colour = palette.good if right else palette.bad
+    for axes, one in zip(cells(figure, len(heard), columns), heard, strict=True):
+        colour = entitle(axes, one.prediction, one.truth, palette, most=24)
         level = spectrogram(one.wave, _WINDOW)
         axes.imshow(level, origin="lower", aspect="auto", cmap=colours(palette.heat), vmin=_FLOOR, vmax=level.max())
         bare(axes, colour, 1.5)
-        sign, rest = ("\u2713", "") if right else ("\u2717", f", is {one.truth}")
-        axes.set_title(f"{sign} {one.prediction}{rest}", color=colour, fontsize=10, fontweight="bold")
         length = len(one.wave) / one.sample_rate
         axes.set_xlabel(f"{one.confidence:.1%}, {length:.2f} s", color=palette.faint, fontsize=8)
     return as_png(figure)

@@ -182,22 +182,14 @@ def gallery(judged: Sequence[Judged], title: str, palette: Palette, *, columns: 
     figure = new_figure(max(side * columns, 3.2), (side + 0.5) * rows + 0.5, palette)
     if title:
         figure.suptitle(title, color=palette.ink, fontsize=11, fontweight="bold")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(judged) :]:
-        axes.set_axis_off()
-    for axes, one in zip(grid.flat, judged, strict=False):
-        correct = one.prediction == one.target
-        colour = palette.good if correct else palette.bad
+    for axes, one in zip(cells(figure, len(judged), columns), judged, strict=True):
+        # About 14 bold characters stand above an inch.
+        colour = entitle(axes, one.prediction, one.target, palette, most=round(14 * side))
         if one.image.ndim == 2:
             _show_digit(axes, one.image, palette, colour)
         else:
             axes.imshow(one.image)
             bare(axes, colour, 1.5)
-        sign, truth = ("\u2713", "") if correct else ("\u2717", f", is {one.target}")
-        title = f"{sign} {one.prediction}{truth}"
-        # About 14 bold characters stand above an inch.
-        title = title if len(title) < 14 * side else title.replace(", ", "\n")
-        axes.set_title(title, color=colour, fontsize=10, fontweight="bold")
         caption = f"{one.confidence:.1%}" + (f"\n{one.name}" if one.name else "")
         axes.set_xlabel(caption, color=palette.faint, fontsize=8)
     return as_png(figure)
@@ -258,6 +250,35 @@ def new_figure(width: float, height: float, palette: Palette) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=150, facecolor=palette.paper, layout="constrained")
+
+
+def cells(figure: "Figure", count: int, columns: int) -> list["Axes"]:
+    """Divide a figure into rows of as many cells, and return the first `count`; nothing is drawn in the others."""
+    grid = figure.subplots(-(-count // columns), columns, squeeze=False)
+    for axes in grid.flat[count:]:
+        axes.set_axis_off()
+    return list(grid.flat[:count])
+
+
+def entitle(axes: "Axes", prediction: str, target: str, palette: Palette, most: int) -> str:
+    """Write an answer above a picture, with a sign that tells whether it is right, and the truth where it is not.
+
+    Args:
+        axes: The picture.
+        prediction: The answer.
+        target: The truth.
+        palette: Colours.
+        most: Characters that have room in a line.
+
+    Returns:
+        The colour of what is right or wrong.
+    """
+    correct = prediction == target
+    colour = palette.good if correct else palette.bad
+    title = f"\u2713 {prediction}" if correct else f"\u2717 {prediction}, is {target}"
+    title = title if len(title) < most else title.replace(", ", "\n")
+    axes.set_title(title, color=colour, fontsize=10, fontweight="bold")
+    return colour
 
 
 def as_png(figure: "Figure") -> bytes:

@@ -108,25 +108,32 @@ _SMALL_ENCODER = EncoderConfig(
     self_widening_factor=2,
 )
 
+
+def _small(inputs: InputConfig) -> PerceiverConfig:
+    return PerceiverConfig(
+        inputs=inputs,
+        encoder=_SMALL_ENCODER,
+        queries=LearnedQueryConfig(num_channels=96),
+        decoder=CrossAttentionDecoderConfig(num_heads=4, query_residual=True),
+        outputs=LabelOutputConfig(num_classes=10),
+    )
+
+
 ZOO.add(
     "image-small",
     Spec(
         name="image-small",
         task="image-classification",
         summary="Classifier for 64x64 images in 4x4 patches, sized for a CPU",
-        config=PerceiverConfig(
-            inputs=PatchInputConfig(
+        config=_small(
+            PatchInputConfig(
                 image_size=(64, 64),
                 patch_size=4,
                 num_channels=64,
                 mean=(0.5,),
                 std=(0.25,),
                 positioned=_fourier(16, num_bands=8),
-            ),
-            encoder=_SMALL_ENCODER,
-            queries=LearnedQueryConfig(num_channels=96),
-            decoder=CrossAttentionDecoderConfig(num_heads=4, query_residual=True),
-            outputs=LabelOutputConfig(num_classes=10),
+            )
         ),
     ),
 )
@@ -137,18 +144,14 @@ ZOO.add(
         name="image-conv-small",
         task="image-classification",
         summary="Classifier for 64x64 images from a convolution and max-pooling, sized for a CPU",
-        config=PerceiverConfig(
-            inputs=ConvInputConfig(
+        config=_small(
+            ConvInputConfig(
                 image_size=(64, 64),
                 num_channels=64,
                 mean=(0.5,),
                 std=(0.25,),
                 positioned=_fourier(16, num_bands=8),
-            ),
-            encoder=_SMALL_ENCODER,
-            queries=LearnedQueryConfig(num_channels=96),
-            decoder=CrossAttentionDecoderConfig(num_heads=4, query_residual=True),
-            outputs=LabelOutputConfig(num_classes=10),
+            )
         ),
     ),
 )

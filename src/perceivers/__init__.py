@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from perceivers.pretrained.load import build, load, save
     from perceivers.pretrained.publish import push_to_hub
     from perceivers.pretrained.resize import resize_positions
-    from perceivers.pretrained.source import Loaded, open_source
+    from perceivers.pretrained.source import Loaded, available, open_source
     from perceivers.rollout import InputWeights, attention_rollout, input_attention
     from perceivers.tasks import TASKS
     from perceivers.tasks.pipeline import Pipeline, pipeline
@@ -31,6 +31,7 @@ __all__ = [
     "Pipeline",
     "Plan",
     "attention_rollout",
+    "available",
     "build",
     "export",
     "from_transformers",
@@ -59,6 +60,7 @@ _HOMES = {
     "Pipeline": "perceivers.tasks.pipeline",
     "Plan": "perceivers.planning",
     "attention_rollout": "perceivers.rollout",
+    "available": "perceivers.pretrained.source",
     "build": "perceivers.pretrained.load",
     "export": "perceivers.exporting",
     "from_transformers": "perceivers.pretrained.hf",

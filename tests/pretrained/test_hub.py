@@ -81,6 +81,34 @@ def test_an_absent_network_is_found_out_once(tmp_path: Path, monkeypatch: pytest
     assert asked == ["someone/model"] * 2
 
 
+WHOLE = {"config.json": "{}", "model.safetensors": ""}
+
+
+def test_what_is_cached_can_be_had_and_the_hub_is_not_asked(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(cache, "someone/model", WHOLE)
+    put(cache, "someone/half", {"config.json": "{}"})
+    assert not hub.obtainable("someone/half")
+    assert not hub.obtainable("someone/other")
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: pytest.fail("asked"))
+    assert hub.obtainable("someone/model")
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [(None, True), (RepositoryNotFoundError, False), (HfHubHTTPError, False), (RuntimeError, False)],
+)
+def test_what_is_not_cached_can_be_had_where_the_hub_has_it(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, answer: Any, expected: bool
+) -> None:
+    def ask(*_: Any, **__: Any) -> None:
+        if answer is not None:
+            raise answered(answer)() if issubclass(answer, HfHubHTTPError) else answer("no route to the host")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", ask)
+    assert hub.obtainable("someone/model") is expected
+    assert hub.hub_answers("someone/model", None) is (answer is not RuntimeError)
+
+
 def answered(kind: type[HfHubHTTPError]) -> Callable[[], Exception]:
     response: Any = SimpleNamespace(headers={}, request=None, status_code=404)
     return lambda: kind("first line\nsecond line", response=response)

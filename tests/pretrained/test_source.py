@@ -10,6 +10,7 @@ import torch
 import perceivers
 from golden_models import GOLDENS, Golden, config_of
 from hf_families import FAMILIES
+from perceivers.pretrained import source
 from perceivers.pretrained.folder import own_tensors, save_folder
 from perceivers.pretrained.hf_images import preparation
 from perceivers.pretrained.load import build, seeded_model
@@ -40,6 +41,21 @@ def test_folders_of_our_own_keep_their_task(tmp_path: Path) -> None:
     assert opened.origin == f"{tmp_path / 'with'} (folder)"
     assert not opened.model.training
     assert open_source(tmp_path / "without").task is None
+
+
+def test_what_can_be_opened_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(source, "obtainable", lambda repo_id, *, token: bool(asked.append(repo_id)))
+    assert perceivers.available(tmp_path)
+    assert perceivers.available("text-mini")
+    assert not asked
+    assert not perceivers.available("language")
+    assert not perceivers.available("someone/model")
+    assert asked == ["deepmind/language-perceiver", "someone/model"]
+    with pytest.raises(ValueError, match="'language-small' has no released weights"):
+        perceivers.available("language-small")
+    with pytest.raises(ValueError, match="'nothing' is no file, no folder"):
+        perceivers.available("nothing")
 
 
 @pytest.mark.parametrize(

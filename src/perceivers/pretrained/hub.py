@@ -46,18 +46,9 @@ def fetch(repo_id: str, *, revision: str | None = None, token: str | None = None
         ValueError: There is no such repository, revision or file, it is not public, or the Hub cannot be reached
             and the files are not in the cache.
     """
-    # Without an answer the cache is all there is; asking for each file would try again and again.
-    cached_only = not hub_answers(repo_id, token)
-
-    def download(name: str) -> Path:
-        path = hf_hub_download(repo_id, name, revision=revision, token=token, local_files_only=cached_only)
-        return Path(path)
-
     try:
-        config = download(CONFIG_FILE)
-        with suppress(EntryNotFoundError):
-            download(PREPARATION_FILE)
-        _fetch_weights(download)
+        # Without an answer the cache is all there is; asking for each file would try again and again.
+        return _fetch(repo_id, revision, token, cached_only=not hub_answers(repo_id, token))
     except GatedRepoError as error:
         raise ValueError(
             f"'{repo_id}' is open only to those who asked for access; log in with `hf auth login`"
@@ -77,21 +68,47 @@ def fetch(repo_id: str, *, revision: str | None = None, token: str | None = None
     except (HFValidationError, HfHubHTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"'{repo_id}' cannot be loaded from the Hub: {reason}") from error
-    return config.parent
 
 
-def hub_answers(repo_id: str, token: str | None) -> bool:
-    """Return whether the Hub says anything about a repository, be it that there is none; `False` in offline mode."""
+def obtainable(repo_id: str, *, token: str | None = None) -> bool:
+    """Return whether a repository's files are in the cache, or the Hub answers that it has the repository."""
+    try:
+        _fetch(repo_id, None, token, cached_only=True)
+    except (ValueError, OSError):
+        return hub_answers(repo_id, token, refusals=False)
+    return True
+
+
+def hub_answers(repo_id: str, token: str | None, *, refusals: bool = True) -> bool:
+    """Return whether the Hub says anything about a repository; `False` in offline mode.
+
+    Args:
+        repo_id: `owner/name`.
+        token: Access token.
+        refusals: Whether it is an answer too that there is no such repository, or none for this token.
+    """
     try:
         HfApi().model_info(repo_id, token=token, timeout=10)
     except OfflineModeIsEnabled:
         return False
     except (HfHubHTTPError, HFValidationError):
-        return True
+        return refusals
     except Exception:
         # The error's type belongs to the HTTP client, which differs between versions of the Hub library.
         return False
     return True
+
+
+def _fetch(repo_id: str, revision: str | None, token: str | None, *, cached_only: bool) -> Path:
+    def download(name: str) -> Path:
+        path = hf_hub_download(repo_id, name, revision=revision, token=token, local_files_only=cached_only)
+        return Path(path)
+
+    config = download(CONFIG_FILE)
+    with suppress(EntryNotFoundError):
+        download(PREPARATION_FILE)
+    _fetch_weights(download)
+    return config.parent
 
 
 def _fetch_weights(download: Callable[[str], Path]) -> None:

@@ -13,7 +13,7 @@ from perceivers.pretrained.haiku import from_haiku, haiku_shapes
 from perceivers.pretrained.hf_configs import Numerics, family_of
 from perceivers.pretrained.hf_fields import placeholders
 from perceivers.pretrained.hf_folder import is_hf_folder, load_hf_folder
-from perceivers.pretrained.hub import fetch, is_repo_id
+from perceivers.pretrained.hub import fetch, is_repo_id, obtainable
 from perceivers.pretrained.pickles import read_pickle
 from perceivers.zoo import MINI, ZOO, Spec, bundled_folder, bundled_models, label_names, models
 
@@ -89,6 +89,23 @@ def open_source(
     folder = fetch(repo_id, revision=revision, token=token)
     origin = f"{repo_id}@{revision} (Hub)" if revision else f"{repo_id} (Hub)"
     return _open_folder(folder, origin, numerics, num_labels, spec)
+
+
+def available(source: str | Path, *, token: str | None = None) -> bool:
+    """Return whether a trained model can be opened from here now: so that another can be named where it cannot.
+
+    Args:
+        source: As in `open_source`. A path is available when it exists, a model that ships always, a repository when
+            its files are in the cache or the Hub, which is asked, has it. Nothing is downloaded.
+        token: Access token of the Hub.
+
+    Raises:
+        ValueError: No weights are known under that name.
+    """
+    if Path(source).exists() or str(source) in [spec.name for spec in bundled_models()]:
+        return True
+    _, repo_id = _find_repository(str(source))
+    return obtainable(repo_id, token=token)
 
 
 def _find_repository(source: str) -> tuple[Spec | None, str]:

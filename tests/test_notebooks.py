@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+import yaml
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
@@ -20,10 +21,10 @@ FOLDER = Path(__file__).parents[1] / "notebooks"
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What one notebook must show, and how it is made small for a test.
+    """What one notebook must show, and how it is made small for a test; from `tests/notebooks/<notebook>.yaml`.
 
     Args:
-        limiting: The cell that is put after the parameters; `{output!r}` becomes a temporary folder.
+        limiting: The cell that is put after the parameters; `{output}` becomes the path of a temporary folder, quoted.
         parts: Texts that it shows.
         num_pictures: Pictures that it shows at least.
         files: What a run writes into the folder.
@@ -37,88 +38,17 @@ class Expected:
     max_bytes: int = 600_000
 
 
-FINE_TUNING = Expected(
-    limiting="EPOCHS = 1\nLIMIT = 80\nOUTPUT = {output!r}",
-    parts=(
-        "parameters  ",
-        "steps {'accuracy'",
-        "macro F1",
-        "logistic regression",
-        "'score': ",
-        "'f1': ",
-        "model.safetensors",
-    ),
-    num_pictures=5,
-    files=("library/model.safetensors", "plain/model.safetensors"),
-)
-NOTEBOOKS = {
-    "fine_tune_images.ipynb": FINE_TUNING,
-    "fine_tune_text.ipynb": FINE_TUNING,
-    "language_and_images.ipynb": Expected(
-        limiting=(
-            'TEXT_MODEL = "language-small"\n'
-            'IMAGE_MODELS = ("image-original-small", "image-small", "digits-small")\n'
-            'FOURIER_MODEL = "image-small"'
-        ),
-        parts=(
-            "0xe6  0x9d  0xb1",
-            "[3, 3, 3, 3, 3, 3, 3] at bytes (10, 17)",
-            "bytes (51, 60) of 60 are hidden",
-            "5,345 bytes; 'water' is hidden 7 times",
-            "столица",
-            "random weights",
-            "{'input_ids': (1, 60), 'keep_mask': (1, 60)}",
-            "rows sum to 1.0000",
-            "CrossAttentionDecoder",
-            "coffee cup",
-            "best label",
-            "any size",
-            "process: GFLOPs",
-        ),
-        num_pictures=9,
-        max_bytes=1_500_000,
-    ),
-    "optical_flow.ipynb": Expected(
-        limiting='ARCHITECTURE = "optical-flow-small"\nSTEPS = 20\nOUTPUT = {output!r}',
-        parts=(
-            "[(0, 0), (0, 264), (0, 528), (68, 0), (68, 264), (68, 528)]",
-            "'mean_motion': 19.6289",
-            "second frame, warped   1.95",
-            "WEIGHTS: ",
-            "fl_all",
-            "no motion",
-            "kitti.png  read back: largest difference 0.00",
-            "8 training and 4 evaluation examples",
-            "steps, test pairs: {'epe': ",
-            "(20, 28, 2) in 1 tile",
-            "(0, 32), (0, 64), (6, 0)",
-            "6 tiles of Sintel",
-        ),
-        num_pictures=12,
-        files=("pair.flo", "pair.npy", "pair.kitti.png", "pair.sheet.png", "small/model.safetensors"),
-        max_bytes=1_500_000,
-    ),
-    "video_autoencoding.ipynb": Expected(
-        limiting='ARCHITECTURE = "video-autoencoding-small"\nSTEPS = 20\nOUTPUT = {output!r}',
-        parts=(
-            "note: 24 frames a second resampled to 25 by nearest frame",
-            "note: 44100 Hz resampled to ",
-            "WEIGHTS: ",
-            "queries at a time",
-            "most memory so far",
-            "mean colour, silence",
-            "share of the label tokens hidden in training",
-            "audio  largest difference ",
-            "6 windows",
-            "after training",
-            "clip.spectrogram.png",
-            "read back: 50 frames, sound: True",
-        ),
-        num_pictures=8,
-        files=("clip.mp4", "clip.gif", "clip.wav", "clip.json"),
-        max_bytes=1_500_000,
-    ),
-}
+def expectations() -> dict[str, Expected]:
+    """Return what is expected of each notebook, by the name of its file."""
+    paths = sorted((Path(__file__).parent / "notebooks").glob("*.yaml"))
+    read = {f"{path.stem}.ipynb": yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
+    return {
+        name: Expected(**{**data, "parts": tuple(data["parts"]), "files": tuple(data.get("files", ()))})
+        for name, data in read.items()
+    }
+
+
+NOTEBOOKS = expectations()
 
 
 def read(name: str) -> NotebookNode:
@@ -148,6 +78,10 @@ def assert_key_outputs(notebook: NotebookNode, expected: Expected) -> None:
     text = shown(notebook)
     assert not [part for part in expected.parts if part not in text]
     assert num_pictures(notebook) >= expected.num_pictures
+
+
+def test_every_notebook_is_expected() -> None:
+    assert sorted(path.name for path in FOLDER.glob("*.ipynb")) == sorted(NOTEBOOKS)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -197,7 +131,7 @@ def test_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     expected = NOTEBOOKS[name]
-    changed = nbformat.v4.new_code_cell(expected.limiting.format(output=str(tmp_path)))
+    changed = nbformat.v4.new_code_cell(expected.limiting.replace("{output}", repr(str(tmp_path))))
     notebook.cells.insert(parameters_place(notebook) + 1, changed)
 
     # Raises when a cell fails.

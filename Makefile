@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEPENDENCIES := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow test-heavy test-notebooks lint clean
+.PHONY: demo test test-slow test-heavy test-notebooks test-browser app-pictures lint clean
 
 demo: .venv/installed-train
 	OMP_NUM_THREADS=1 $(BIN)/perceivers demo
@@ -21,6 +21,14 @@ test-heavy: .venv/installed-dev
 
 test-notebooks: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m notebooks
+
+# Needs Chromium (Debian: apt-get install chromium).
+test-browser: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/web
+
+# The pictures of the web demo in docs/app.md.
+app-pictures: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/web --screenshots docs/pictures/app
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import huggingface_hub.constants as hub_constants
 import pytest
@@ -11,6 +12,10 @@ from hub_server import Hub
 
 # Must come before the first import of the package.
 install_import_hook("perceivers", "beartype.beartype")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", type=Path, metavar="DIR", help="where tests in a browser keep pictures of it")
 
 
 @pytest.fixture

@@ -249,9 +249,19 @@ def test_a_mini_answers_on_the_command_line() -> None:
     assert json.loads(line)["result"][0]["label"] == "7"
 
 
+def test_sample_clips_come_back_with_their_kind() -> None:
+    pipe = perceivers.pipeline("video-autoencoding", "mini")
+    names = [name for name in sample_names() if name.startswith("clips/")]
+    results = pipe([sample(name) for name in names])
+    kinds = [name.removeprefix("clips/").partition("_")[0] for name in names]
+    assert kinds == sorted(pipe.task.labels or ())
+    assert [result.best_labels[0]["label"] for result in results] == kinds
+    assert all(result.has_audio and result.video_psnr > 20 and result.audio_psnr > 23 for result in results)
+
+
 def test_samples_have_a_licence() -> None:
     told = sample("README.md").read_text(encoding="utf-8")
-    assert {name.split("/")[0] for name in sample_names()} == {"flow", "images", "sounds", "text"}
+    assert {name.split("/")[0] for name in sample_names()} == {"clips", "flow", "images", "sounds", "text"}
     assert all(f"`{name.split('/')[0]}/" in told for name in sample_names())
     with pytest.raises(ValueError, match=r"sample 'cat.jpg' not found; choices = \['flow/film1.jpg', "):
         perceivers.sample("cat.jpg")

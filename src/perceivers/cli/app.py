@@ -27,6 +27,8 @@ from perceivers.cli.push import EXAMPLES as PUSH_EXAMPLES
 from perceivers.cli.push import push
 from perceivers.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from perceivers.cli.train import train
+from perceivers.cli.web import EXAMPLES as WEB_EXAMPLES
+from perceivers.cli.web import web
 
 app = typer.Typer(
     cls=Commands,
@@ -94,6 +96,7 @@ app.command(epilog=CONVERT_EXAMPLES)(convert)
 app.command(epilog=PUSH_EXAMPLES)(push)
 app.command(epilog=EXPORT_EXAMPLES)(export)
 app.command(epilog=BENCH_EXAMPLES)(bench)
+app.command("app", epilog=WEB_EXAMPLES)(web)
 
 
 @app.command(epilog=examples("perceivers demo", "perceivers demo --quick --output my-demo"))

@@ -155,7 +155,7 @@ class VideoResult:
         """
         paths = {ending: folder / f"{name}.{ending}" for ending in ("mp4", "side.mp4", "gif", "sheet.png", "json")}
         for ending, both in (("mp4", False), ("side.mp4", True)):
-            self._write_video(paths[ending], both=both)
+            self.write_video(paths[ending], both=both)
         write_gif(paths["gif"], self.pairs(), self.frame_rate)
         write_picture(paths["sheet.png"], self.sheet())
         write_whole(paths["json"], json.dumps(self.summary(), indent=2, ensure_ascii=False) + "\n")
@@ -167,7 +167,8 @@ class VideoResult:
             write_picture(paths["spectrogram.png"], spectrogram_picture(*sounds, self.sample_rate))
         return list(paths.values())
 
-    def _write_video(self, path: Path, *, both: bool) -> None:
+    def write_video(self, path: Path, *, both: bool = False) -> None:
+        """Write the clip that came back, with its sound; with `both`, at the right of the clip as it was read."""
         with video_writer(path, self.frame_rate, self.sample_rate if self.has_audio else None) as writer:
             for window in self.windows:
                 frames = [window.video, window.video_out] if both else [window.video_out]

@@ -1,0 +1,34 @@
+"""Pages with models that ship, each shown by `perceivers app` in a process of its own, as users have it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+
+@contextmanager
+def shown(*options: str) -> Iterator[str]:
+    """Show a page for as long as the context lasts, and yield its address."""
+    command = [sys.executable, "-m", "perceivers.cli", "app", *options]
+    environment = {**os.environ, "PYTHONWARNINGS": "default"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        told: list[str] = []
+        try:
+            for line in process.stderr:
+                told.append(line)
+                if found := re.search(r"page +(http\S+)", line):
+                    yield found[1]
+                    break
+            else:
+                pytest.fail("".join(told))
+        finally:
+            # As Ctrl+C in a terminal does.
+            process.send_signal(signal.SIGINT)
+            rest = process.stderr.read()
+    assert "Traceback" not in rest, rest

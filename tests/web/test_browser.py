@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -82,7 +83,7 @@ def keep(page: Page, request: pytest.FixtureRequest) -> Any:
             folder.mkdir(parents=True, exist_ok=True)
             page.mouse.move(0, 0)
             page.wait_for_timeout(700)
-            page.screenshot(path=folder / f"{name}.png", full_page=True)
+            page.screenshot(path=folder / f"{name}.jpg", type="jpeg", quality=88, full_page=True)
 
     return picture
 
@@ -100,7 +101,7 @@ def give(page: Page, name: str | Path, place: int = 0) -> None:
 def ask(page: Page, model: str) -> None:
     """Press the button, and see who answered and how fast."""
     page.locator("button.ask:visible").click()
-    card = page.locator(".card:visible")
+    card = page.locator(".prose.card:visible")
     expect(card).to_contain_text(re.compile(rf"{model} \(in the package\) · .* answered in [0-9.]+ m?s on cpu"))
 
 
@@ -218,3 +219,18 @@ def test_nothing_given_is_told(page: Page) -> None:
     open_tab(page, "Clip")
     page.locator("button.ask:visible").click()
     expect(page.get_by_text("there is no clip yet: give one, or take one of the examples")).to_be_visible()
+
+
+def test_on_dark_paper(page: Page, address: str, keep: Any) -> None:
+    """Names and shares stand out from the bars' ground."""
+    page.goto(f"{address}?__theme=dark")
+    open_tab(page, "Image")
+    give(page, "images/Forest_832.jpg")
+    ask(page, "image-mini")
+    assert best(page) == "Forest"
+    ink = page.locator(".bar .name").first.evaluate("element => getComputedStyle(element).color")
+    paper = page.locator(".bar").first.evaluate("element => getComputedStyle(element).backgroundColor")
+    shades = [np.mean([float(part) for part in re.findall(r"[0-9.]+", colour)[:3]]) for colour in (ink, paper)]
+    assert shades[0] - shades[1] > 120
+    see_gaze(page)
+    keep("dark")

@@ -14,14 +14,14 @@ from perceivers.web.limits import Limits
 
 # What a browser's file dialog offers; anything may still be dropped.
 _SOUNDS: Any = ["upload", "microphone"]
-# Without the one that sends a picture elsewhere.
-_BUTTONS: Any = ["download", "fullscreen"]
 _PICTURES: Any = ["upload", "webcam", "clipboard"]
+# Without the one that sends a picture elsewhere; sounds and clips have none of it either.
+_BUTTONS: Any = ["download", "fullscreen"]
 
 
 def photo(label: str) -> gr.Image:
     """Return a place for an image: a file, the camera or the clipboard."""
-    place = gr.Image(label=label, type="filepath", image_mode=None, sources=_PICTURES, height=280)
+    place = gr.Image(label=label, type="filepath", image_mode=None, sources=_PICTURES, height=280, buttons=_BUTTONS)
     # Not a subclass: Gradio writes a file beside the source of each.
     place.preprocess = partial(_readable, place.preprocess)
     return place
@@ -42,7 +42,7 @@ def _readable(preprocess: Callable[[Any], Any], payload: Any) -> Any:
 
 def sound(label: str) -> gr.Audio:
     """Return a place for sound: a file or the microphone."""
-    return gr.Audio(label=label, type="filepath", sources=_SOUNDS)
+    return gr.Audio(label=label, type="filepath", sources=_SOUNDS, buttons=["download"])
 
 
 def shown_picture(title: str, name: str = "shown") -> gr.Image:

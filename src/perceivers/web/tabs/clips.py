@@ -27,11 +27,18 @@ class Clips(Tab):
 
     def questions(self) -> list[Any]:
         """Make the clip."""
-        return [gr.Video(label="Clip", height=330, include_audio=True)]
+        return [gr.Video(label="Clip", sources=["upload"], height=330, include_audio=True, buttons=["download"])]
 
     def answers(self) -> list[Any]:
         """Make the player, the numbers, the labels and the sound's picture."""
-        player = gr.Video(label="Read | came back", autoplay=True, loop=True, height=300, elem_classes="player")
+        player = gr.Video(
+            label="Read | came back",
+            autoplay=True,
+            loop=True,
+            height=300,
+            buttons=["download"],
+            elem_classes="player",
+        )
         return [player, gr.Markdown(), gr.HTML(label="Labels"), shown_picture("Sound, as read and as it came back")]
 
     def value(self, *given: Any) -> Any:

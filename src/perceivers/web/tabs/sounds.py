@@ -17,7 +17,7 @@ class Sounds(Tab):
     """A sound, from a file or the microphone."""
 
     title = "Sound"
-    hint = "Record a sound or give a file. Below the answer: where in time and frequency the answer comes from."
+    hint = "Record a sound or give a file. Below the answer: where in the sound the answer comes from."
 
     def questions(self) -> list[Any]:
         """Make the sound."""

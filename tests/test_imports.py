@@ -37,7 +37,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # Agents take models only: what trains them is another library.
     "rl": (*BASE, *MODEL_ROOMS, *LEAVES, "rl"),
     # The thin ends may also use the package's public names, which is its root.
-    "cli": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train", "exporting", "benchmark", "cli", ""),
+    "cli": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train", "exporting", "benchmark", "web", "cli", ""),
     "web": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train", "web", ""),
     # The root offers names of every room.
     "": (*BASE, *MODEL_ROOMS, *LEAVES, "tasks", "train", "exporting"),
@@ -170,11 +170,12 @@ def test_importing_models_is_light_and_changes_nothing(tmp_path: Path) -> None:
     assert probe(tmp_path, modules, [*OPTIONAL, "datasets"], others) == {"optional": [], "changed": []}
 
 
-def test_importing_all_but_scores_changes_nothing_and_leaves_out_what_is_slow(tmp_path: Path) -> None:
+def test_importing_all_but_scores_and_pages_changes_nothing_and_leaves_out_what_is_slow(tmp_path: Path) -> None:
     others = ["accelerate", "datasets", "einops", "huggingface_hub", "jaxtyping", "PIL.Image", "rich.console"]
     others += ["gymnasium", "stable_baselines3.ppo", "typer", "yaml"]
     optional = ["gradio", "kornia", "sklearn", "torchmetrics", "transformers"]
-    modules = [name for name in modules_of(*ALLOWED) if not name.startswith(f"{SCORES}.")]
+    rooms = [room for room in ALLOWED if room != "web"]
+    modules = [name for name in modules_of(*rooms) if not name.startswith(f"{SCORES}.")]
     assert probe(tmp_path, modules, optional, others) == {"optional": [], "changed": []}
 
 
@@ -183,6 +184,12 @@ def test_importing_scores_changes_nothing(tmp_path: Path) -> None:
     modules = [name for name in modules_of("tasks") if name.startswith(SCORES)]
     assert len(modules) > 1
     assert probe(tmp_path, modules, ["gradio", "kornia", "sklearn"], others) == {"optional": [], "changed": []}
+
+
+def test_importing_pages_changes_nothing(tmp_path: Path) -> None:
+    others = ["accelerate", "datasets", "einops", "gradio.themes", "huggingface_hub", "jaxtyping", "torch._dynamo"]
+    optional = ["av", "kornia", "sklearn", "soundfile", "torchmetrics", "transformers"]
+    assert probe(tmp_path, modules_of("web"), optional, others) == {"optional": [], "changed": []}
 
 
 def test_the_root_alone_does_not_even_import_torch() -> None:

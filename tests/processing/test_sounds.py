@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from perceivers.processing.sound_pictures import draw_sound
-from perceivers.processing.sounds import read_sound, sound_problem
+from perceivers.processing.sounds import read_sound, sound_problem, sound_seconds
 
 
 def tone(seconds: float = 0.5, rate: int = 8000, hertz: float = 300.0) -> np.ndarray:
@@ -47,6 +47,13 @@ def test_files_of_other_rates_and_two_channels(tmp_path: Path, suffix: str) -> N
     assert abs(len(found) - 4000) <= 450  # Lossy formats add a little at the ends.
     level = np.sqrt(np.mean(found[800:3200] ** 2))
     assert level == pytest.approx(0.5 / np.sqrt(2) / 4, rel=0.05)
+
+
+def test_files_say_how_long_they_are(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "tone.wav", tone(0.75), 8000)
+    (tmp_path / "notes.wav").write_text("none")
+    assert sound_seconds(tmp_path / "tone.wav") == 0.75
+    assert sound_seconds(tmp_path / "notes.wav") is None
 
 
 def test_resampling_keeps_the_pitch() -> None:

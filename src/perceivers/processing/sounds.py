@@ -49,6 +49,16 @@ def sound_problem(value: Any) -> str | None:
     return None
 
 
+def sound_seconds(path: Path) -> float | None:
+    """Return how long a sound file says it is, or `None` where its format does not say."""
+    import soundfile
+
+    try:
+        return soundfile.info(path).duration
+    except soundfile.LibsndfileError:
+        return None
+
+
 def _as_it_is(value: Any) -> tuple[Float32[np.ndarray, " S"], int | None]:
     """Return samples and their rate; that of a bare array is not known."""
     if isinstance(value, Mapping):

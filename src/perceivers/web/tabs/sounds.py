@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import soundfile
 
 from perceivers.data.samples import sample, sample_names
+from perceivers.processing.sounds import sound_seconds
 from perceivers.web.parts import bars, sound
 from perceivers.web.tab import TABS, Tab
 
@@ -30,7 +30,7 @@ class Sounds(Tab):
     def value(self, *given: Any) -> Any:
         """Return the sound's path."""
         path = self.limits.check_file(given[0], "sound")
-        self.limits.check_length(_seconds(path), "sound")
+        self.limits.check_length(sound_seconds(path), "sound")
         return path
 
     def shown(self, value: Any, result: Any, folder: Path) -> Sequence[Any]:
@@ -40,11 +40,3 @@ class Sounds(Tab):
     def examples(self) -> list[list[Any]]:
         """Return a recording of each digit."""
         return [[str(sample(name))] for name in sample_names() if name.startswith("sounds/")]
-
-
-def _seconds(path: Path) -> float | None:
-    """Return how long a sound is, or `None` where its format does not say."""
-    try:
-        return soundfile.info(path).duration
-    except soundfile.LibsndfileError:
-        return None

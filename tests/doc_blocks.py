@@ -119,7 +119,7 @@ def commands(block: Block) -> list[Command]:
 
 
 def _split(line: str, number: int) -> list[Command]:
-    words = shlex.shlex(line, posix=True, punctuation_chars=";&|")
+    words = shlex.shlex(line, posix=True, punctuation_chars=";&|>")
     words.whitespace_split, words.commenters = True, "#"
     found: list[list[list[str]]] = [[[]]]
     for word in words:

@@ -316,7 +316,12 @@ RUNS: dict[str, str] = {
 
 def named_in(text: str, names: Iterable[str]) -> list[str]:
     """Return which of some names stand in a text, as a whole path or the beginning of one."""
-    return [name for name in names if re.search(rf"(?<![\w./-]){re.escape(name)}(?![\w-]|\.\w)", text)]
+    return [name for name in names if re.search(rf"(?<![\w./-]){re.escape(name)}{_end_of(name)}", text)]
+
+
+def _end_of(name: str) -> str:
+    """Return what must not follow: a folder may be the beginning of a path, a file must be its end."""
+    return "" if name.endswith("/") else r"(?![\w-]|\.\w)"
 
 
 def make_files(text: str, folder: Path) -> None:

@@ -124,10 +124,13 @@ class Page:
             self._prepare(" ".join(word for word in words if word != made or "train" not in words))
             variables = [word for word in words if re.fullmatch(r"[A-Z_]+=\S*", word)]
             words = words[len(variables) :]
+            words, target = (words[:-2], words[-1]) if ">" in words else (words, None)
             try:
                 printed = self._stage(words, printed)
             except AssertionError as error:
                 raise AssertionError(f"{place}: {shlex.join(words)}\n{error}") from error
+            if target is not None:
+                (self.folder / target).write_text(printed, encoding="utf-8")
         if command.output is not None and command.output.strip():
             check_output(command.output, printed, place)
 

@@ -188,8 +188,7 @@ def several(*names: str) -> Maker:
 
     def make(folder: Path) -> None:
         for name in names:
-            header = ("text", "text_pair", "score") if name == "stsb" else ("text", "label")
-            tables(*header)(folder / name)
+            tables("text", "label")(folder / name)
 
     return make
 

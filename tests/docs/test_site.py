@@ -10,7 +10,7 @@ import pytest
 import typer
 import yaml
 
-from doc_blocks import ROOT
+from doc_blocks import ROOT, Block, commands
 from perceivers.cli.app import app
 from perceivers.tasks import TASKS
 
@@ -81,6 +81,17 @@ def test_every_command_and_option_is_on_its_page() -> None:
             for option in parameter.opts if parameter.param_type_name == "option" else ():
                 assert f"<code>{option}" in sections[name], f"{name} {option}"
         assert command.help.split(".")[0].split("`")[0] in sections[name]
+
+
+def test_examples_in_the_help_have_options_that_exist() -> None:
+    group: Any = typer.main.get_command(app)
+    text = "\n".join(re.findall(r"```bash\n(.*?)```", hook("command_line").page(), flags=re.DOTALL))
+    words = [stage for command in commands(Block(DOCS / "page.md", 1, "bash", text)) for stage in command.stages]
+    examples = [stage[stage.index("perceivers.cli" if "-m" in stage else "perceivers") + 1 :] for stage in words
+                if stage[0] != "cat"]  # fmt: skip
+    assert {example[0] for example in examples} == set(group.commands)
+    for name, *rest in examples:
+        group.commands[name].make_context(name, rest)
 
 
 def test_links_out_of_the_pages_become_addresses(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,7 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEPENDENCIES := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow test-heavy test-notebooks test-browser app-pictures lint clean
+# The switch that Material itself names for a notice about its successor.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
+
+.PHONY: demo test test-slow test-heavy test-notebooks test-docs test-browser docs docs-serve app-pictures lint clean
 
 demo: .venv/installed-train
 	OMP_NUM_THREADS=1 $(BIN)/perceivers demo
@@ -30,13 +33,24 @@ test-browser: .venv/installed-dev
 app-pictures: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/web --screenshots docs/pictures/app
 
+# Every code block of the pages and READMEs is run, then the site is built.
+test-docs: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m docs
+	$(MKDOCS) build --strict --quiet
+
+docs: .venv/installed-dev
+	$(MKDOCS) build --strict
+
+docs-serve: .venv/installed-dev
+	$(MKDOCS) serve
+
 lint: .venv/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 
 clean:
-	rm -rf .venv build dist demo .pytest_cache .ruff_cache
+	rm -rf .venv build dist demo site .pytest_cache .ruff_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -2,6 +2,9 @@
 
 import base64
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -77,3 +80,17 @@ class Hub:
             address = f"{self.address}/{name}/commit/abc"
             return 200, {"success": True, "commitOid": "a" * 40, "commitUrl": address, "hookOutput": ""}
         return 404, {"error": f"no such address {path}"}
+
+
+@contextmanager
+def serve() -> Iterator[Hub]:
+    """Run a stand-in as long as the block lasts."""
+    stand_in = Hub()
+    thread = threading.Thread(target=stand_in.server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield stand_in
+    finally:
+        stand_in.server.shutdown()
+        stand_in.server.server_close()
+        thread.join()

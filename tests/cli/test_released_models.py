@@ -15,53 +15,17 @@ import torch
 from PIL import Image
 
 import perceivers
-from hf_families import ENCODER, shake
+from hf_families import ENCODER
 from perceivers.processing.video_writing import write_video
+from released_cache import COMMIT, RELEASED, fill_cache, hf_model
 
 transformers = pytest.importorskip("transformers")
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-# Class of `transformers`, and what makes it small, by the repository that holds the released one.
-RELEASED: dict[str, tuple[str, dict[str, Any]]] = {
-    "deepmind/language-perceiver": ("MaskedLM", {"d_model": 16, "max_position_embeddings": 64}),
-    "deepmind/vision-perceiver-fourier": ("ImageClassificationFourier", {"num_labels": 1000}),
-    "deepmind/vision-perceiver-learned": ("ImageClassificationLearned", {"num_labels": 1000, "image_size": 224}),
-    "deepmind/vision-perceiver-conv": ("ImageClassificationConvProcessing", {"num_labels": 1000}),
-    "deepmind/optical-flow-perceiver": ("OpticalFlow", {"train_size": [24, 32]}),
-    "deepmind/multimodal-perceiver": (
-        "MultimodalAutoencoding",
-        {
-            "num_frames": 2,
-            "audio_samples_per_frame": 32,
-            "samples_per_patch": 16,
-            "image_size": 3,
-            "output_shape": [1, 2, 12, 12],
-            "output_num_channels": 9,
-            "_label_trainable_num_channels": 6,
-            "num_labels": 700,
-        },
-    ),
-}
-
-
-def hf_model(repo_id: str) -> Any:
-    name, fields = RELEASED[repo_id]
-    torch.manual_seed(0)
-    model = getattr(transformers, f"PerceiverFor{name}")(
-        transformers.PerceiverConfig(**{**ENCODER, "num_cross_attention_heads": 1, **fields})
-    ).eval()
-    shake(model)
-    return model
 
 
 @pytest.fixture(scope="module")
 def filled_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = tmp_path_factory.mktemp("cache")
-    for repo_id in RELEASED:
-        repository = cache / ("models--" + repo_id.replace("/", "--"))
-        hf_model(repo_id).save_pretrained(repository / "snapshots" / COMMIT)
-        (repository / "refs").mkdir()
-        (repository / "refs" / "main").write_text(COMMIT, encoding="utf-8")
+    fill_cache(cache)
     return cache
 
 

@@ -40,7 +40,7 @@ _BROKEN_ARCHIVE = (tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 class FlowField(NamedTuple):
     """A flow that was read.
 
-    Args:
+    Attributes:
         flow: (H, W, 2); zero where it is not known.
         valid: (H, W), `True` where the flow is known.
         occluded: (H, W), `True` where a pixel is hidden in the second frame; `None` where the file does not say.

@@ -167,9 +167,9 @@ class VideoResult:
             write_picture(paths["spectrogram.png"], spectrogram_picture(*sounds, self.sample_rate))
         return list(paths.values())
 
-    def write_video(self, path: Path, *, both: bool = False) -> None:
+    def write_video(self, path: str | Path, *, both: bool = False) -> None:
         """Write the clip that came back, with its sound; with `both`, at the right of the clip as it was read."""
-        with video_writer(path, self.frame_rate, self.sample_rate if self.has_audio else None) as writer:
+        with video_writer(Path(path), self.frame_rate, self.sample_rate if self.has_audio else None) as writer:
             for window in self.windows:
                 frames = [window.video, window.video_out] if both else [window.video_out]
                 writer.write(np.concatenate(frames, axis=2), window.audio_out if self.has_audio else None)

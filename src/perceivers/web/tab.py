@@ -1,7 +1,7 @@
 """What all tabs have in common: questions at the left, answers at the right, where the model looks below."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
@@ -34,6 +34,7 @@ class Tab(ABC):
     def __init__(self, served: Served, limits: Limits) -> None:
         self.served = served
         self.limits = limits
+        self._folder = TemporaryDirectory()
 
     @abstractmethod
     def questions(self) -> list[Any]:
@@ -58,7 +59,7 @@ class Tab(ABC):
         Args:
             value: The input.
             result: What the pipeline answers.
-            folder: Takes files that are shown; it is gone as soon as the page has them.
+            folder: Takes files that are shown; it is gone when the next answer comes.
         """
 
     def examples(self) -> list[list[Any]]:
@@ -101,27 +102,29 @@ class Tab(ABC):
             concurrency_id=line,
         )
 
-    def _ask(self, *given: Any) -> Iterator[list[Any]]:
+    def _ask(self, *given: Any) -> list[Any]:
         value = self.value(*given)
         timed = self.served.take(lambda pipe: pipe.predict([value])[0])
-        with TemporaryDirectory() as folder:
-            yield [*self.shown(value, timed.answer, Path(folder)), self.served.card(timed.seconds)]
+        # One question waits for the other, so that Gradio has its own copy of what the last one showed.
+        self._folder.cleanup()
+        self._folder = TemporaryDirectory()
+        return [*self.shown(value, timed.answer, Path(self._folder.name)), self.served.card(timed.seconds)]
 
-    def _gaze(self, *given: Any) -> Iterator[Image.Image]:
+    def _gaze(self, *given: Any) -> Image.Image:
         value = self.value(*given)
         pictures = self.served.take(lambda pipe: self.gaze(pipe, value)).answer
-        yield below(pictures[:_MOST_PICTURES])
+        return below(pictures[:_MOST_PICTURES])
 
 
 TABS: Registry[type[Tab]] = Registry("tab")
 
 
-def _told(work: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+def _told(work: Callable[..., Any]) -> Callable[..., Any]:
     """Let `work` tell what is wrong with its input in a box on the page; other errors are told as such, no more."""
 
-    def attempt(*given: Any) -> Iterator[Any]:
+    def attempt(*given: Any) -> Any:
         try:
-            yield from work(*given)
+            return work(*given)
         except (ValueError, OSError) as error:
             raise gr.Error(_without_folders(str(error), given), duration=None, print_exception=False) from error
 

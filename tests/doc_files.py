@@ -48,7 +48,7 @@ def image_classes(folder: Path) -> None:
         part = folder / split / source.stem.partition("_")[0]
         part.mkdir(parents=True)
         with Image.open(source) as image:
-            for turns in range(4 if split == "train" else 2):
+            for turns in range(2 if split == "train" else 1):
                 image.rotate(90 * turns + label).save(part / f"{turns}.jpg")
 
 

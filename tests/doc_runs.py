@@ -71,7 +71,7 @@ class Page:
         patch.setattr(hub_constants, "HF_HUB_OFFLINE", True)
         patch.setenv("HF_DATASETS_OFFLINE", "1")
         patch.setenv("COLUMNS", "120")
-        _shorten_training(patch)
+        _shorten(patch)
 
     def run(self, block: Block) -> None:
         """Run or check one block.
@@ -190,7 +190,7 @@ def _shortening(words: list[str]) -> list[str]:
     return [*more, "--limit", str(_LIMIT)] if source in (*SOURCES, *GENERATED) and "--limit" not in words else more
 
 
-def _shorten_training(patch: pytest.MonkeyPatch) -> None:
+def _shorten(patch: pytest.MonkeyPatch) -> None:
     begin = Trainer.__init__
 
     def begin_short(self: Trainer, *args: Any, **named: Any) -> None:

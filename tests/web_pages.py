@@ -1,14 +1,25 @@
 """Pages with models that ship, each shown by `perceivers app` in a process of its own, as users have it."""
 
+import gc
 import os
 import re
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+
+
+@contextmanager
+def left_open() -> Iterator[None]:
+    """Gradio and its client close neither their event loops nor the sockets of those: that is not complained of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
 
 
 @contextmanager

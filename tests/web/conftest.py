@@ -1,7 +1,5 @@
 """The page with all models that ship, shown once for all tests of a process."""
 
-import gc
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -9,16 +7,13 @@ from typing import Any
 import pytest
 from gradio_client import Client
 
-from web_pages import shown
+from web_pages import left_open, shown
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _loops_that_gradio_leaves_open() -> Iterator[None]:
-    """Gradio and its client close neither their event loops nor the sockets of those."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+@pytest.fixture(autouse=True)
+def _left_open() -> Iterator[None]:
+    with left_open():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,6 @@ from perceivers.web import TABS, Limits, build_app
 from perceivers.zoo import bundled_models
 from web_pages import shown
 
-# Event loops of Gradio's client; see conftest.py.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 GAP = "a single man in possession of a [MASK:4] fortune"
 Ask = Callable[..., Any]
 # Files that nobody can answer.

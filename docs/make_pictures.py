@@ -88,6 +88,9 @@ def rooms() -> str:
     parts.append(box(1282, 196, 150, 74, "data", ["sources, checks"], "#dcefdc"))
     parts.append(box(912, 196, 150, 74, "rl", ["sets of units", "for agents"], "#e7ecef"))
     parts.append(arrow(964, 196, 964, 146))
+    parts.append(box(1634, 196, 150, 74, "web", ["a page,", "one file a tab"], "#cfe3f5"))
+    parts.append(arrow(1714, 146, 1714, 194))
+    parts.append(arrow(1632, 214, 1276, 142))
     parts.append(arrow(1220, 146, 1185, 194))
     parts.append(arrow(1348, 146, 1353, 194))
     parts.append(

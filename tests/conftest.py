@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import huggingface_hub.constants as hub_constants
 import pytest
@@ -11,6 +12,21 @@ from hub_server import Hub
 
 # Must come before the first import of the package.
 install_import_hook("perceivers", "beartype.beartype")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the contract tests walk what a file outside the package brings, too."""
+    parser.addoption(
+        "--plugin", action="append", default=[], type=Path, help="Python file whose modalities and tasks are tested too"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    plugins = config.getoption("--plugin")
+    if plugins:
+        from perceivers.cli.plugins import import_plugins
+
+        import_plugins(plugins)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from perceivers.data.tags import find_entities
 from perceivers.processing.flow import read_flow
 from perceivers.processing.flow_pictures import end_point_error, error_picture, flow_picture
 from perceivers.tasks.drawing import below, beside, captioned
-from perceivers.train import OptimizerConfig, Recipe, TrainConfig, load_recipe, prepare_run
+from perceivers.train import OptimizerConfig, Recipe, ScheduleConfig, TrainConfig, load_recipe, prepare_run
 from perceivers.train.recipe import change_recipe
 
 FOLDER = Path(__file__).parent / "pictures" / "tasks"
@@ -217,7 +217,25 @@ TASKS: dict[str, Drawn] = {
         data="digits",
     ),
     "token-classification": Drawn(draw=tags, recipe="wnut17"),
-    "question-answering": Drawn(draw=spans, recipe="squad"),
+    "question-answering": Drawn(
+        draw=spans,
+        # As in notebooks/question_answering.ipynb.
+        recipe=Recipe(
+            task="question-answering",
+            model="text-mini",
+            data=DataConfig(source="questions"),
+            settings={"overlap": 128, "longest_answer": 64, "byte_dropout": 0.05},
+            train=TrainConfig(
+                max_steps=200,
+                batch_size=8,
+                eval_every=200,
+                ema_decay=0.98,
+                optimizer=OptimizerConfig(learning_rate=1e-3, weight_decay=0.05),
+                schedule=ScheduleConfig(warmup_fraction=0.1),
+            ),
+        ),
+        data=str(NOTEBOOK_DATA / "questions"),
+    ),
     "object-detection": Drawn(draw=boxes, recipe="bccd"),
     "multitask-text-classification": Drawn(draw=several_tasks, recipe="two-texts"),
 }

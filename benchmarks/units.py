@@ -9,7 +9,6 @@ the folder, and is not made again; `report.json`, `curves.png` and films are mad
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,13 @@ import gymnasium
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from PIL import Image
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
 import perceivers.rl  # The game is in Gymnasium's table by this.
+from perceivers.processing.video_writing import write_gif
+from perceivers.rl.playing import Act, at_random, by_agent, by_rule, film, play_all
 from perceivers.rl.scripted import attack_nearest, attack_weakest
 
 GAME = "perceivers/Skirmish-v0"
@@ -48,7 +47,6 @@ POLICIES: dict[str, tuple[Any, dict[str, Any]]] = {
     "mlp-256": ("MultiInputPolicy", {"net_arch": [256, 256]}),
 }
 COLOURS = {"perceiver": "#1f77b4", "mlp": "#d95f02", "mlp-256": "#7a5195"}
-Act = Callable[[Mapping[str, NDArray], list[int]], Iterable[int]]
 
 
 class Curve(BaseCallback):
@@ -73,41 +71,16 @@ def play(act: Act, max_units: int) -> dict[str, float]:
     """Play `NUM_EPISODES` episodes that no agent was trained on, all at the same time.
 
     Args:
-        act: Takes observations, one a row, and the numbers of their episodes to actions.
+        act: Who plays.
         max_units: Most units of a group.
 
     Returns:
         Mean return, its standard error, and the share of games won.
     """
     games = [gymnasium.make(GAME, max_units=max_units) for _ in range(NUM_EPISODES)]
-    seen = [game.reset(seed=FIRST_SEED + i)[0] for i, game in enumerate(games)]
-    returns, wins, playing = np.zeros(NUM_EPISODES), np.zeros(NUM_EPISODES), list(range(NUM_EPISODES))
-    while playing:
-        rows = {name: np.stack([seen[i][name] for i in playing]) for name in seen[0]}
-        for i, action in zip(list(playing), act(rows, playing), strict=True):
-            seen[i], reward, done, broken_off, info = games[i].step(int(action))
-            returns[i] += float(reward)
-            if done or broken_off:
-                wins[i] = info["is_success"]
-                playing.remove(i)
-    error = returns.std(ddof=1) / np.sqrt(NUM_EPISODES)
-    return {"return": float(returns.mean()), "error": float(error), "wins": float(wins.mean())}
-
-
-def by_rule(rule: Callable[[Mapping[str, NDArray]], int]) -> Act:
-    """Return the rule for many observations."""
-    return lambda rows, _: [rule({name: row[i] for name, row in rows.items()}) for i in range(len(rows["units"]))]
-
-
-def at_random() -> Act:
-    """Return what points at any unit that is there."""
-    generator = np.random.default_rng(0)
-    return by_rule(lambda row: generator.choice(np.flatnonzero(row["units_keep_mask"])))
-
-
-def by_agent(agent: PPO) -> Act:
-    """Return the agent's most probable actions."""
-    return lambda rows, _: agent.predict(dict(rows), deterministic=True)[0]
+    played = play_all(act, games, FIRST_SEED)
+    error = played.returns.std(ddof=1) / np.sqrt(NUM_EPISODES)
+    return {"return": float(played.returns.mean()), "error": float(error), "wins": float(played.won.mean())}
 
 
 def train(name: str, seed: int, steps: int, folder: Path) -> None:
@@ -139,18 +112,6 @@ def enlarged(path: Path) -> PPO:
     game = gymnasium.make(GAME, max_units=8)
     spaces = {"observation_space": game.observation_space, "action_space": game.action_space}
     return PPO.load(path, device="cpu", custom_objects=spaces)
-
-
-def film(agent: PPO, path: Path) -> None:
-    """Write an episode as an animated GIF."""
-    game = gymnasium.make(GAME, render_mode="rgb_array")
-    seen, over, frames = game.reset(seed=FIRST_SEED + 4)[0], False, [game.render()]
-    while not over:
-        seen, _, done, broken_off, _ = game.step(agent.predict(seen, deterministic=True)[0])
-        over = done or broken_off
-        frames.append(game.render())
-    first, *others = (Image.fromarray(np.asarray(frame)).quantize(64) for frame in frames)
-    first.save(path, save_all=True, append_images=others, duration=1000 // game.metadata["render_fps"], loop=0)
 
 
 def report(folder: Path) -> None:
@@ -185,7 +146,10 @@ def report(folder: Path) -> None:
     figure.savefig(folder / "curves.png", dpi=120)
     for run in runs:
         if run["seed"] == runs[0]["seed"]:
-            film(PPO.load(folder / f"{run['policy']}-{run['seed']}", device="cpu"), folder / f"{run['policy']}.gif")
+            agent = PPO.load(folder / f"{run['policy']}-{run['seed']}", device="cpu")
+            game = gymnasium.make(GAME, render_mode="rgb_array")
+            frames, _ = film(by_agent(agent), game, FIRST_SEED + 4)
+            write_gif(folder / f"{run['policy']}.gif", frames, game.metadata["render_fps"])
 
 
 def main() -> None:

@@ -19,6 +19,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", type=Path, metavar="DIR", help="where tests in a browser keep pictures of it")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the contract tests walk what a file outside the package brings, too."""
+    parser.addoption(
+        "--plugin", action="append", default=[], type=Path, help="Python file whose modalities and tasks are tested too"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    plugins = config.getoption("--plugin")
+    if plugins:
+        from perceivers.cli.plugins import import_plugins
+
+        import_plugins(plugins)
+
+
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A stand-in of the Hub, which everything in this process takes for the Hub."""

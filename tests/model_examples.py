@@ -31,13 +31,14 @@ DECODER = CrossAttentionDecoderConfig(num_heads=1)
 
 
 def built_in(root: type[Variant]) -> dict[str, Any]:
-    """Return the library's own concrete kinds of `root`; other tests may have added toys."""
+    """Return the library's own concrete kinds of `root`, and those of `--plugin`; other tests may have added toys."""
     found = {kind: root.kinds[kind] for kind in root.kinds}
-    return {
-        kind: cls
-        for kind, cls in found.items()
-        if cls.__module__.startswith("perceivers.") and not inspect.isabstract(cls)
-    }
+    return {kind: cls for kind, cls in found.items() if is_tested(cls) and not inspect.isabstract(cls)}
+
+
+def is_tested(cls: type) -> bool:
+    """Return whether the contract tests walk a class: it is of the library, or of a file given by `--plugin`."""
+    return cls.__module__.startswith(("perceivers.", "perceivers_plugin:"))
 
 
 def model_around(

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from model_examples import is_tested
 from perceivers.config import override
 from perceivers.model import PerceiverIO
 from perceivers.pretrained.load import seeded_model
@@ -24,7 +25,7 @@ from train_examples import TINY
 TEXTS = {"fill-mask": "token_str", "token-classification": "word", "question-answering": "answer"}
 # Tasks whose answers are all that was found, be it nothing or much, instead of candidates.
 FOUND = ("object-detection", "token-classification")
-NAMES = [name for name in TASKS if TASKS[name].__module__.startswith("perceivers.")]
+NAMES = [name for name in TASKS if is_tested(TASKS[name])]
 
 
 @pytest.fixture(params=NAMES)

@@ -10,9 +10,11 @@ from perceivers.data import DataConfig
 from perceivers.model import PerceiverIO
 from perceivers.pretrained.folder import load_folder, own_tensors, save_folder
 from perceivers.pretrained.load import seeded_model
+from perceivers.tasks import TASKS
 from perceivers.train import Recipe, TrainConfig, prepare_run
 from perceivers.train.config import LoraConfig
 from perceivers.train.finetune import has_adapters, hold_still, merged, restrict
+from perceivers.train.transfer import with_head
 from perceivers.zoo import ZOO
 from train_examples import TINY, tiny_config, tiny_trainer
 
@@ -121,6 +123,23 @@ def test_a_language_model_gets_the_head_of_a_classifier(tmp_path: Path) -> None:
         {"input_ids": torch.randint(6, 262, (2, 9)), "keep_mask": torch.ones(2, 9, dtype=torch.bool)}
     ).shape == (2, 2)
     run.trainer(tmp_path / "run", show_progress=False)
+
+
+@pytest.mark.parametrize("task", ["token-classification", "question-answering"])
+def test_a_language_model_keeps_what_asks_at_bytes(task: str) -> None:
+    released = ZOO["language"].config
+    start = with_head(released, TASKS[task].usual_model(released))
+    assert start.anew == ("outputs",)
+    assert (start.config.queries, start.config.decoder) == (released.queries, released.decoder)
+
+
+@pytest.mark.parametrize("task", ["token-classification", "question-answering"])
+def test_a_classifier_is_asked_at_every_byte_that_it_reads(task: str) -> None:
+    base = override(ZOO["text-classifier-small"].config, {**TINY, "inputs.max_length": 2000})
+    start = with_head(base, TASKS[task].usual_model(base))
+    assert start.anew == ("queries", "decoder", "outputs")
+    batch = {"input_ids": torch.full((1, 2000), 70), "keep_mask": torch.ones(1, 2000, dtype=torch.bool)}
+    assert PerceiverIO(start.config)(batch, where=torch.tensor([[0, 1999]])).shape == (1, 2, 2)
 
 
 def test_a_classifier_keeps_its_query_and_gets_new_outputs(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from perceivers.processing.text import ByteTokenizer, windows
 from perceivers.tasks.answer_spans import Span, likeliest_spans
 from perceivers.tasks.base import TASKS, Metrics, PreparedRows, Result, Rows, Step, Task, to_device
 from perceivers.tasks.drawing import below, draw_bars
-from perceivers.tasks.texts import draw_text_weights, with_bytes_hidden
+from perceivers.tasks.texts import asking_at_bytes, draw_text_weights, with_bytes_hidden
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -92,6 +92,11 @@ class QuestionAnswering(Task[QuestionAnsweringSettings]):
             raise ValueError(f"{cls.name} needs a model with 'label' outputs, not '{config.outputs.kind}'")
         outputs = dataclasses.replace(config.outputs, num_classes=2)
         return super().fit(dataclasses.replace(config, outputs=outputs), labels, settings)
+
+    @classmethod
+    def usual_model(cls, config: PerceiverConfig) -> PerceiverConfig:
+        """Return the model that asks at bytes, as many as `config` reads; see `Task.usual_model`."""
+        return asking_at_bytes(super().usual_model(config), config)
 
     @classmethod
     def example(cls) -> "tuple[Self, Rows]":

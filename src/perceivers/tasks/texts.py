@@ -1,6 +1,7 @@
 """What tasks that read text have in common."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
+from perceivers.adapters.text import TextInputConfig, TextNeighboursQueryConfig, TextQueryConfig
+from perceivers.model import PerceiverConfig
 from perceivers.processing.heat_pictures import heat_on_text
 from perceivers.processing.text import ByteTokenizer, windows
 from perceivers.tasks.drawing import below, draw_text
@@ -17,6 +20,23 @@ from perceivers.tasks.masking import random_mask
 _TOKENIZER = ByteTokenizer()
 # Stands for a hidden byte in pictures.
 _HIDDEN = ord("_")
+
+
+def asking_at_bytes(usual: PerceiverConfig, config: PerceiverConfig) -> PerceiverConfig:
+    """Return the usual model of a task that asks at single bytes, made to ask at any byte that another model reads.
+
+    Queries and decoder of a model that asks at bytes already, as language models do, take the place of the usual ones.
+
+    Args:
+        usual: The task's usual model; its queries have a `max_length`.
+        config: The other model.
+    """
+    if isinstance(config.queries, TextQueryConfig | TextNeighboursQueryConfig):
+        return replace(usual, queries=config.queries, decoder=config.decoder)
+    if not isinstance(config.inputs, TextInputConfig):
+        return usual
+    assert isinstance(usual.queries, TextQueryConfig | TextNeighboursQueryConfig)
+    return replace(usual, queries=replace(usual.queries, max_length=config.inputs.max_length))
 
 
 def frame(ids: Int[np.ndarray, "M"]) -> Int[np.ndarray, "M+2"]:

@@ -21,7 +21,7 @@ from perceivers.processing.text import ByteTokenizer
 from perceivers.processing.words import Words, find_words, join_words, word_windows
 from perceivers.tasks.base import TASKS, Metrics, Part, Result, Rows, Step, Task, to_device
 from perceivers.tasks.masking import random_mask
-from perceivers.tasks.texts import draw_text_weights
+from perceivers.tasks.texts import asking_at_bytes, draw_text_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -95,6 +95,11 @@ class TokenClassification(Task[TokenClassificationSettings]):
             raise ValueError(f"{cls.name} needs a model with 'label' outputs, not '{config.outputs.kind}'")
         outputs = dataclasses.replace(config.outputs, num_classes=len(labels))
         return super().fit(dataclasses.replace(config, outputs=outputs), labels, {**settings, "labels": list(labels)})
+
+    @classmethod
+    def usual_model(cls, config: PerceiverConfig) -> PerceiverConfig:
+        """Return the model that asks at bytes, as many as `config` reads; see `Task.usual_model`."""
+        return asking_at_bytes(super().usual_model(config), config)
 
     @classmethod
     def example(cls) -> "tuple[Self, Rows]":

@@ -36,7 +36,7 @@ app-pictures: .venv/installed-dev
 # Every code block of the pages and READMEs is run, without the checks of shapes that other tests have; then the site is
 # built.
 test-docs: .venv/installed-dev
-	PERCEIVERS_CHECK_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m docs --show-capture=no
+	PERCEIVERS_CHECK_SHAPES=0 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m docs --show-capture=no
 	$(MKDOCS) build --strict --quiet
 
 docs: .venv/installed-dev

@@ -1,5 +1,6 @@
 """The notebooks: what is stored is clean, and each runs from top to bottom, offline, on a few examples."""
 
+import ast
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import nbformat
 import numpy as np
 import pytest
 import yaml
+from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
@@ -17,6 +19,20 @@ from perceivers.processing.flow import read_flow
 from perceivers.processing.flow_pictures import warp
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
+
+BADGE = (
+    "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+    "(https://colab.research.google.com/github/perceivers/perceivers/blob/main/notebooks/{name})"
+)
+SETUP = """\
+import sys
+
+if "google.colab" in sys.modules:  # Colab has neither the library nor the data yet.
+    !git clone -q https://github.com/perceivers/perceivers
+    %cd perceivers/notebooks
+    %pip install -q "..[train,video,detection,lora,rl]\""""
+# What is longer belongs into the library.
+MOST_LINES = 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +85,33 @@ def num_pictures(notebook: NotebookNode) -> int:
     return sum(any(kind.startswith("image/") for kind in out.get("data", {})) for out in outputs(notebook))
 
 
-def parameters_place(notebook: NotebookNode) -> int:
-    (place,) = (i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
+def tagged(notebook: NotebookNode, tag: str) -> int:
+    """Return the place of the one cell with a tag."""
+    (place,) = (i for i, cell in enumerate(notebook.cells) if tag in cell.metadata.get("tags", []))
     return place
+
+
+def code_of(notebook: NotebookNode) -> ast.Module:
+    """Return the code of all cells together, magics as the calls that they stand for."""
+    plain = TransformerManager().transform_cell
+    return ast.parse("".join(plain(cell.source) for cell in notebook.cells if cell.cell_type == "code"))
+
+
+def private_imports(code: ast.AST) -> list[str]:
+    """Return what is imported of which a part begins with an underscore."""
+    found: list[str] = []
+    for node in ast.walk(code):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name for name in found if any(part.startswith("_") for part in name.split("."))]
+
+
+def long_functions(code: ast.AST) -> list[str]:
+    """Return the functions and methods of more than `MOST_LINES` lines."""
+    functions = [node for node in ast.walk(code) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [node.name for node in functions if (node.end_lineno or 0) - node.lineno + 1 > MOST_LINES]
 
 
 def assert_key_outputs(notebook: NotebookNode, expected: Expected) -> None:
@@ -97,6 +137,39 @@ def test_stored_notebook_is_whole_and_clean(name: str) -> None:
     stored = path.read_text(encoding="utf-8")
     assert not [place for place in ("/home/", "/root/", "/tmp/", "/work/", "/Users/", "Warning") if place in stored]
     assert_key_outputs(notebook, NOTEBOOKS[name])
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_opens_in_colab(name: str) -> None:
+    notebook = read(name)
+    first = notebook.cells[0]
+    assert first.cell_type == "markdown"
+    badge, empty, title, *_ = first.source.splitlines()
+    assert (badge, empty, title[:2]) == (BADGE.format(name=name), "", "# ")
+    setup = tagged(notebook, "setup")
+    assert notebook.cells[setup].cell_type == "code"
+    assert notebook.cells[setup].source == SETUP
+    assert setup < tagged(notebook, "parameters")
+    before = [cell for cell in notebook.cells[:setup] if cell.cell_type == "code"]
+    assert not before, "nothing else can run before the library is there"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_leaves_to_the_library_what_is_its(name: str) -> None:
+    code = code_of(read(name))
+    assert not private_imports(code)
+    assert not long_functions(code)
+
+
+def test_checks_of_code_find_what_they_look_for() -> None:
+    body = "\n".join("    pass" for _ in range(MOST_LINES))
+    cells = [
+        "%matplotlib inline\nimport numpy as np\nfrom perceivers.tasks.pipeline import _hand_out\nimport a._b",
+        f"def long():\n{body}\n\n\nclass A:\n    def short(self):\n        !ls\n",
+    ]
+    code = code_of(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells]))
+    assert private_imports(code) == ["perceivers.tasks.pipeline._hand_out", "a._b"]
+    assert long_functions(code) == ["long"]
 
 
 @pytest.mark.parametrize(("name", "size"), [("train.csv", 1200), ("test.csv", 300)])
@@ -132,7 +205,7 @@ def test_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             cell.outputs, cell.execution_count = [], None
     expected = NOTEBOOKS[name]
     changed = nbformat.v4.new_code_cell(expected.limiting.replace("{output}", repr(str(tmp_path))))
-    notebook.cells.insert(parameters_place(notebook) + 1, changed)
+    notebook.cells.insert(tagged(notebook, "parameters") + 1, changed)
 
     # Raises when a cell fails.
     NotebookClient(

@@ -3,6 +3,7 @@
 python docs/make_answers_picture.py
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,6 @@ TARGET = Path(__file__).parent / "pictures" / "answers.jpg"
 INK, FAINT, BLUE, ORANGE = "#1b263b", "#6b7280", "#9ecae1", "#e07a3f"
 # The first of the samples, as they come.
 NUM_IMAGES, NUM_SOUNDS = 6, 3
-# The passage of the README.
-TEXT = "a single man in possession of a [MASK:4] fortune"
 
 
 def main() -> None:
@@ -68,9 +67,13 @@ def bare(axes: Any, title: str, colour: str = INK) -> None:
 def draw_words(part: Any) -> None:
     """Draw a sentence with a gap, and what could stand there."""
     titled(part, "Bytes: what is missing?", "text-mini")
-    answers = perceivers.pipeline("fill-mask", "mini")(TEXT)
-    part.text(0.03, 0.79, TEXT.replace("[MASK:4]", "____"), fontsize=10, color=INK)
-    axes = part.add_axes((0.03, 0.06, 0.94, 0.68))
+    row = json.loads(perceivers.sample("text/passages.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    answers = perceivers.pipeline("fill-mask", "mini")({"text": row["text"], "hide": row["hide"]})
+    before, after = (side.split() for side in row["text"].split(row["hide"], 1))
+    shown = [*before[-4:], "_" * len(row["hide"]), *after[:3]]
+    part.text(0.03, 0.79, f"… {' '.join(shown)} …", fontsize=10, color=INK)
+    part.text(0.03, 0.7, f"the book has: {row['hide']}", fontsize=9, color=FAINT)
+    axes = part.add_axes((0.03, 0.06, 0.94, 0.6))
     scores = [answer["score"] for answer in answers]
     axes.barh(range(len(answers)), scores, color=BLUE, height=0.72)
     for i, answer in enumerate(answers):

@@ -301,6 +301,13 @@ def _check_python(words: list[str]) -> None:
         assert not word.startswith("--") or f'"{word}"' in source, f"{words[0]} has no option {word}"
 
 
+def _check_pytest(words: list[str]) -> None:
+    source = (ROOT / "tests" / "conftest.py").read_text(encoding="utf-8")
+    for word in words:
+        assert not word.startswith("--") or f'"{word}"' in source, f"the tests have no option {word}"
+        assert not word.startswith("tests/") or (ROOT / word).is_file(), f"{word} is no file of the tests"
+
+
 def _check_jupyter(words: list[str]) -> None:
     assert words[0] == "lab"
     assert (ROOT / words[1]).is_dir()
@@ -317,6 +324,7 @@ def _check_folder(words: list[str]) -> None:
 CHECKS: dict[str, Callable[[list[str]], None]] = {
     "make": _check_make,
     "pip": _check_pip,
+    "pytest": _check_pytest,
     "python": _check_python,
     "jupyter": _check_jupyter,
     "git": _check_git,

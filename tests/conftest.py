@@ -16,14 +16,10 @@ if os.environ.get("PERCEIVERS_CHECK_SHAPES", "1") == "1":
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--screenshots", type=Path, metavar="DIR", help="where tests in a browser keep pictures of it")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the contract tests walk what a file outside the package brings, too."""
     parser.addoption(
         "--plugin", action="append", default=[], type=Path, help="Python file whose modalities and tasks are tested too"
     )
+    parser.addoption("--screenshots", type=Path, metavar="DIR", help="where tests in a browser keep pictures of it")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,7 +6,7 @@ DEPENDENCIES := pyproject.toml constraints.txt
 # The switch that Material itself names for a notice about its successor.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
-.PHONY: demo test test-slow test-heavy test-notebooks test-docs test-browser docs docs-serve app-pictures lint clean
+.PHONY: demo test test-slow test-heavy test-compile test-notebooks test-docs test-browser docs docs-serve app-pictures lint clean
 
 demo: .venv/installed-train
 	OMP_NUM_THREADS=1 $(BIN)/perceivers demo
@@ -21,6 +21,9 @@ test-slow: .venv/installed-dev
 
 test-heavy: .venv/installed-dev
 	$(BIN)/pytest -m heavy
+
+test-compile: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m compile
 
 test-notebooks: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m notebooks

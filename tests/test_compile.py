@@ -14,7 +14,7 @@ from perceivers.adapters import InputConfig, OutputConfig, QueryConfig
 ROOTS = {"inputs": InputConfig, "queries": QueryConfig, "outputs": OutputConfig}
 KINDS = [(side, kind) for side, root in ROOTS.items() for kind in built_in(root)]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.compile
 
 # Run apart: the compiler does not see through the checks of shapes that the tests install in this process.
 PROBE = """

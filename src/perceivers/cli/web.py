@@ -55,10 +55,11 @@ def web(
     import_plugins(plugin or [])
     limits = Limits(max_upload=max_upload, max_seconds=max_seconds, timeout=timeout, queue=queue)
     names = model or [spec.name for spec in bundled_models()]
-    pipelines = [open_model(ModelRequest(name=name, device=device, precision=precision)) for name in names]
+    pipelines = []
+    for name in names:
+        pipelines.append(open_model(ModelRequest(name=name, device=device, precision=precision)))
+        show.err().print(f"model   {pipelines[-1].origin}", markup=False)
     with serve(build_app(pipelines, limits), limits, host=host, port=port, open_browser=browser) as address:
-        for pipe in pipelines:
-            show.err().print(f"model   {pipe.origin}", markup=False)
         show.err().print(f"page    {address} (end with Ctrl+C)", markup=False)
         # Until the terminal's Ctrl+C, which Typer ends quietly.
         Event().wait()

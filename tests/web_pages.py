@@ -23,8 +23,13 @@ def left_open() -> Iterator[None]:
 
 
 @contextmanager
-def shown(*options: str) -> Iterator[str]:
-    """Show a page for as long as the context lasts, and yield its address."""
+def shown(*options: str, ending: signal.Signals = signal.SIGINT) -> Iterator[str]:
+    """Show a page for as long as the context lasts, and yield its address.
+
+    Args:
+        options: Those of the command.
+        ending: What ends it: Ctrl+C in a terminal, or what a service is sent.
+    """
     command = [sys.executable, "-m", "perceivers.cli", "app", *options]
     environment = {**os.environ, "PYTHONWARNINGS": "default"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
@@ -39,7 +44,7 @@ def shown(*options: str) -> Iterator[str]:
             else:
                 pytest.fail("".join(told))
         finally:
-            # As Ctrl+C in a terminal does.
-            process.send_signal(signal.SIGINT)
+            process.send_signal(ending)
             rest = process.stderr.read()
     assert "Traceback" not in rest, rest
+    assert process.returncode == 0

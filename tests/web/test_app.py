@@ -1,6 +1,7 @@
 """The page, asked as programs ask it: answers, messages for bad input, and many users at once."""
 
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -199,7 +200,7 @@ def test_twenty_users_at_once(address: str) -> None:
 
 def test_an_answer_that_takes_too_long_is_given_up() -> None:
     with (
-        shown("--model", "text-mini", "--timeout", "0.0001") as address,
+        shown("--model", "text-mini", "--timeout", "0.0001", ending=signal.SIGTERM) as address,
         closing(Client(address, verbose=False, analytics_enabled=False)) as client,
         pytest.raises(AppError, match=r"the answer took longer than 0\.0001 s and was given up"),
     ):

@@ -44,6 +44,8 @@ def web(
     plugin: Plugins = None,
 ) -> None:
     """Show models on a web page: a tab for each, with examples, attention and time."""
+    import signal
+    from contextlib import suppress
     from threading import Event
 
     from perceivers.cli import show
@@ -59,7 +61,10 @@ def web(
     for name in names:
         pipelines.append(open_model(ModelRequest(name=name, device=device, precision=precision)))
         show.err().print(f"model   {pipelines[-1].origin}", markup=False)
-    with serve(build_app(pipelines, limits), limits, host=host, port=port, open_browser=browser) as address:
+    # A service's end is as quiet as the terminal's Ctrl+C, which a process in the background would ignore.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    page = build_app(pipelines, limits)
+    with suppress(KeyboardInterrupt), serve(page, limits, host=host, port=port, open_browser=browser) as address:
         show.err().print(f"page    {address} (end with Ctrl+C)", markup=False)
-        # Until the terminal's Ctrl+C, which Typer ends quietly.
         Event().wait()

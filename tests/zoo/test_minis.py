@@ -263,7 +263,7 @@ def test_samples_have_a_licence() -> None:
     told = sample("README.md").read_text(encoding="utf-8")
     assert {name.split("/")[0] for name in sample_names()} == {"clips", "flow", "images", "sounds", "text"}
     assert all(f"`{name.split('/')[0]}/" in told for name in sample_names())
-    with pytest.raises(ValueError, match=r"sample 'cat.jpg' not found; choices = \['flow/film1.jpg', "):
+    with pytest.raises(ValueError, match=r"sample 'cat.jpg' not found; choices = \['clips/circle_8.mp4', "):
         perceivers.sample("cat.jpg")
 
 

@@ -192,6 +192,11 @@ def test_importing_pages_changes_nothing(tmp_path: Path) -> None:
     assert probe(tmp_path, modules_of("web"), optional, others) == {"optional": [], "changed": []}
 
 
+def test_answers_are_measured_without_what_trains(tmp_path: Path) -> None:
+    sides = [f"perceivers.benchmark.{name}" for name in ("worker", "ours", "peer_transformers", "peer_perceiver_io")]
+    assert probe(tmp_path, sides, ["accelerate", "kornia"], ["datasets"])["optional"] == []
+
+
 def test_the_root_alone_does_not_even_import_torch() -> None:
     code = "import sys, perceivers; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

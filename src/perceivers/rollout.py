@@ -85,7 +85,7 @@ def attention_rollout(
         latents = model.encode(batch)
     mass = _asked(model, latents, where, chunk_size or _QUERIES)  # (B, R, N)
     tokens = latents.tokens
-    read = mass.new_zeros(*mass.shape[:2], tokens.values.shape[1])  # (B, R, M)
+    read = mass.new_zeros(*mass.shape[:2], tokens.array.shape[1])  # (B, R, M)
     residual_of_read = {layer.attention: layer.query_residual for layer in _reads(model)}
     while calls:
         call = calls.pop()

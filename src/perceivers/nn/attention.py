@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from perceivers.nn.init import scaled_linear
-from perceivers.nn.linear import added
+from perceivers.nn.linear import added, is_free
 
 # What a query gets that may attend to nothing: zeros, as in the original, or the mean of all values, as in ports.
 EmptyRows = Literal["zeros", "mean"]
@@ -189,10 +189,15 @@ class Attention(nn.Module):
         chunk_size: int,
     ) -> Iterator[Float[Tensor, "B H _o M"]]:
         """Yield `weights` piece by piece, `chunk_size` queries at a time; each piece may be dropped before the next."""
-        k = self._heads(self.key(x_kv))
+        # Of one head the keys' projection can be done to the few queries instead: keys would take as much memory as the
+        # inputs. What a bias adds to a query's scores is the same for all inputs, and changes no weight.
+        folds = self.num_heads == 1 and is_free(self.key)
+        k = x_kv[:, None] if folds else self._heads(self.key(x_kv))
         for start in range(0, x_q.shape[1], chunk_size):
             rows = slice(start, start + chunk_size)
             q = self._heads(self.query(x_q[:, rows]))
+            if folds:
+                q = (q @ self.key.dense_weight()) * math.sqrt(k.shape[-1] / q.shape[-1])
             keep = keep_mask if keep_mask is None or keep_mask.shape[1] == 1 else keep_mask[:, rows]
             yield attention_weights(q, k, keep, self.empty_rows)
 

@@ -140,7 +140,7 @@ class CrossAttention(nn.Module):
     def can_answer(self) -> bool:
         """Return whether `answers` is at hand: one head, no residual, nothing but inference."""
         free = self._one_free_head() and is_free(self.mlp.widen) and is_free(self.mlp.narrow)
-        return free and not (self.query_residual or self.training) and self._infers()
+        return free and not is_watched(self) and not (self.query_residual or self.training) and self._infers()
 
     def _absorbs(self, num_queries: int, x_kv: Tensor | Rows) -> bool:
         """Return whether projecting the queries only is cheaper than projecting what they read."""

@@ -1,6 +1,6 @@
 """Attention maps: watch any attention module without touching the model's code."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +10,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from perceivers.nn.attention import Attention
+from perceivers.nn.layers import CrossAttention
+from perceivers.nn.rows import Rows, as_array
 
-# What one piece of a matrix may hold when it is made in pieces: 64 MiB in float32.
-_PIECE = 2**24
+# What one piece of a matrix may hold when it is made in pieces: 16 MiB in float32.
+_PIECE = 2**22
 
 
 @dataclass
@@ -41,26 +43,31 @@ class AttentionCall:
         x_q: What asked.
         x_kv: What was attended to.
         keep_mask: As in `attend`.
+        layer: The layer around the module, whose norms both of them still have to pass; `None` where they have.
     """
 
     module: Attention
     x_q: Float[Tensor, "B O Q"]
-    x_kv: Float[Tensor, "B M C"]
+    x_kv: Float[Tensor, "B M C"] | Rows
     keep_mask: Bool[Tensor, "B #O #M"] | None = None
+    layer: CrossAttention | None = None
 
     def pull(self, mass: Float[Tensor, "B K O"], chunk_size: int | None = None) -> Float[Tensor, "B K M"]:
         """Return `mass @ A`, A the matrix as the mean over heads, without ever making the whole of A.
 
         Args:
             mass: How much each of K rows puts on each query.
-            chunk_size: Queries whose attention is made at a time; `None` keeps a piece within 64 MiB of float32.
+            chunk_size: Queries whose attention is made at a time; `None` keeps a piece within 16 MiB of float32.
         """
+        x_q, x_kv = self.x_q, as_array(self.x_kv)
+        if self.layer is not None:
+            x_q, x_kv = self.layer.norm_q(x_q), self.layer.norm_kv(x_kv)
         if chunk_size is None:
-            row = self.x_kv.shape[0] * self.x_kv.shape[1] * self.module.num_heads
+            row = x_kv.shape[0] * x_kv.shape[1] * self.module.num_heads
             chunk_size = max(1, _PIECE // row)
-        pulled = mass.new_zeros(*mass.shape[:2], self.x_kv.shape[1])
+        pulled = mass.new_zeros(*mass.shape[:2], x_kv.shape[1])
         start = 0
-        for piece in self.module.weight_rows(self.x_q, self.x_kv, self.keep_mask, chunk_size=chunk_size):
+        for piece in self.module.weight_rows(x_q, x_kv, self.keep_mask, chunk_size=chunk_size):
             stop = start + piece.shape[2]
             pulled = torch.baddbmm(pulled, mass[:, :, start:stop], piece.mean(dim=1).to(mass.dtype))
             start = stop
@@ -105,20 +112,29 @@ def record_calls(model: nn.Module, prefix: str = "") -> Iterator[list[AttentionC
         ValueError: No attention module has that prefix.
     """
     calls: list[AttentionCall] = []
-    with _watch(model, prefix, lambda _, call: calls.append(call)):
+    # Watched from outside, a layer that reads very many inputs still does so in pieces, and what it keeps of them is
+    # what the model has anyway.
+    around = {layer.attention: layer for layer in model.modules() if isinstance(layer, CrossAttention)}
+    with _watch(model, prefix, lambda _, call: calls.append(call), around):
         yield calls
 
 
 @contextmanager
-def _watch(model: nn.Module, prefix: str, keep: Callable[[str, AttentionCall], None]) -> Iterator[None]:
-    """Hand each call of the chosen modules to `keep` before it runs."""
+def _watch(
+    model: nn.Module,
+    prefix: str,
+    keep: Callable[[str, AttentionCall], None],
+    around: Mapping[Attention, CrossAttention] | None = None,
+) -> Iterator[None]:
+    """Hand each call of the chosen modules, or of the layers `around` them, to `keep` before it runs."""
+    around = around or {}
 
-    def hook(name: str) -> Callable[..., None]:
+    def hook(name: str, module: Attention) -> Callable[..., None]:
         @torch.no_grad()
-        def before(module: nn.Module, args: tuple[Any, ...]) -> None:
-            assert isinstance(module, Attention)
+        def before(_: nn.Module, args: tuple[Any, ...]) -> None:
             x_q, x_kv, *rest = args
-            keep(name, AttentionCall(module, x_q.detach(), x_kv.detach(), rest[0] if rest else None))
+            x_kv = x_kv if isinstance(x_kv, Rows) else x_kv.detach()
+            keep(name, AttentionCall(module, x_q.detach(), x_kv, rest[0] if rest else None, around.get(module)))
 
         return before
 
@@ -126,7 +142,7 @@ def _watch(model: nn.Module, prefix: str, keep: Callable[[str, AttentionCall], N
     chosen = [(name, m) for name, m in found if name.startswith(prefix)]
     if not chosen:
         raise ValueError(f"no attention module starts with '{prefix}'; modules = {[name for name, _ in found]}")
-    handles = [module.register_forward_pre_hook(hook(name)) for name, module in chosen]
+    handles = [around.get(module, module).register_forward_pre_hook(hook(name, module)) for name, module in chosen]
     try:
         yield
     finally:

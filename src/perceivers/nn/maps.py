@@ -62,12 +62,11 @@ class AttentionCall:
         x_q, x_kv = self.x_q, as_array(self.x_kv)
         if self.layer is not None:
             x_q, x_kv = self.layer.norm_q(x_q), self.layer.norm_kv(x_kv)
-        if chunk_size is None:
-            row = x_kv.shape[0] * x_kv.shape[1] * self.module.num_heads
-            chunk_size = max(1, _PIECE // row)
+        row = x_kv.shape[0] * x_kv.shape[1] * self.module.num_heads
+        size = max(1, _PIECE // row) if chunk_size is None else chunk_size
         pulled = mass.new_zeros(*mass.shape[:2], x_kv.shape[1])
         start = 0
-        for piece in self.module.weight_rows(x_q, x_kv, self.keep_mask, chunk_size=chunk_size):
+        for piece in self.module.weight_rows(x_q, x_kv, self.keep_mask, chunk_size=size):
             stop = start + piece.shape[2]
             pulled = torch.baddbmm(pulled, mass[:, :, start:stop], piece.mean(dim=1).to(mass.dtype))
             start = stop
@@ -91,7 +90,7 @@ def record_attention(model: nn.Module, prefix: str = "") -> Iterator[AttentionMa
     recorded = AttentionMaps()
 
     def keep(name: str, call: AttentionCall) -> None:
-        weights = call.module.weights(call.x_q, call.x_kv, call.keep_mask)
+        weights = call.module.weights(call.x_q, as_array(call.x_kv), call.keep_mask)
         recorded.maps.setdefault(name, []).append(weights)
 
     with _watch(model, prefix, keep):
